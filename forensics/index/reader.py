@@ -1,0 +1,403 @@
+"""An index as it is read: images, rows, vectors, searches. Nothing here writes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from forensics.errors import ForensicsError, IndexFormatError, IntegrityError, UsageError
+from forensics.index import exact, hamming
+from forensics.index.exact import Block, Hits
+from forensics.index.files import IndexFiles
+from forensics.index.images import IndexedImage, Pixels, image_of_row
+from forensics.index.manifest import Manifest, PartEntry, read_manifest, read_parts
+from forensics.index.part import check_rows, data_folder
+from forensics.index.tombstones import Tombstone, read_tombstones
+from forensics.schema import INDEX_IMAGES
+from forensics.types import EmbedderSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    IntArray = NDArray[np.int64]
+
+__all__ = ["Index"]
+
+FLOAT_CACHE_BYTES = 256 << 20
+"""Up to this size the vectors of an embedder are kept as float32 after the first search."""
+
+
+class Index:
+    """An index opened for reading.
+
+    Use :meth:`open`. Images are numbered 0 to ``len(index) - 1`` in the order in which they were added; rows of an
+    embedder likewise. Removed images keep their numbers and are never returned by a search.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        manifest: Manifest,
+        parts: Sequence[PartEntry],
+        tombstones: Sequence[Tombstone],
+        source_roots: Mapping[str, str],
+        read_bytes: Callable[[str, Path], bytes] | None,
+    ) -> None:
+        self.directory = directory
+        self.manifest = manifest
+        self.parts = tuple(parts)
+        self.tombstones = tuple(tombstones)
+        self._source_roots = dict(source_roots)
+        self._read_bytes = read_bytes
+        self._first_image = np.array([part.first for part in parts] + [len(self)], np.int64)
+        self.removed: NDArray[np.bool_] = np.zeros(len(self), np.bool_)
+        for tombstone in tombstones:
+            if not 0 <= tombstone.image < len(self):
+                raise IndexFormatError(f"{directory}: the removed image {tombstone.image} does not exist")
+            self.removed[tombstone.image] = True
+        self._first_row: dict[str, IntArray] = {}
+        self._row_image: dict[str, IntArray] = {}
+        self._float_cache: dict[str, list[Block]] = {}
+        self.opened_faiss: dict[str, Any] = {}
+        self._by_sha256: dict[bytes, list[int]] | None = None
+        self._files = IndexFiles(directory)
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path | str,
+        *,
+        source_roots: Mapping[str, str] | None = None,
+        read_bytes: Callable[[str, Path], bytes] | None = None,
+        unfinished: bool = False,
+    ) -> Index:
+        """Open an index.
+
+        Parameters
+        ----------
+        directory : path
+        source_roots : mapping
+            Old root (or the beginning of one) to where it lies now, for references that moved.
+        read_bytes : callable
+            :func:`forensics.sources.read_bytes`; without it, :meth:`pixels` has only previews.
+        unfinished : bool
+            Open an index whose build was interrupted, too, as far as it got.
+
+        Raises
+        ------
+        IndexFormatError
+            If the folder is not an index, has another version, or is unfinished.
+        IntegrityError
+            If the list of parts or of removed images was changed.
+        """
+        directory = Path(directory)
+        manifest = read_manifest(directory)
+        if not manifest.complete and not unfinished:
+            raise IndexFormatError(
+                f"the index {directory} is unfinished (its build is running or was interrupted); give the same "
+                "`forensics index` command again to finish it"
+            )
+        parts, _ = read_parts(directory, manifest)
+        if any(part.source >= len(manifest.sources) for part in parts):
+            raise IndexFormatError(f"{directory}: a part belongs to a source that the manifest does not have")
+        return cls(directory, manifest, parts, read_tombstones(directory, manifest), source_roots or {}, read_bytes)
+
+    def __len__(self) -> int:
+        return self.parts[-1].first + self.parts[-1].images if self.parts else 0
+
+    @property
+    def specs(self) -> dict[str, EmbedderSpec]:
+        """Embedder name to spec."""
+        return self.manifest.specs
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over everything a search can return: specs, parts, removed images. Not over where files lie."""
+        removed = self.manifest.tombstones.sha256 if self.manifest.tombstones else ""
+        specs = [spec.fingerprint for spec in self.specs.values()]
+        return hashlib.sha256(json.dumps([specs, self.manifest.parts_sha256, removed]).encode()).hexdigest()
+
+    # -- images
+
+    def image(self, number: int) -> IndexedImage:
+        """Return one image."""
+        if not 0 <= number < len(self):
+            raise UsageError(f"image {number} asked for; the index {self.directory} has {len(self)}")
+        part = self.part_of(number)
+        table = self._files.table(f"images/part-{part:05d}.parquet")
+        row = table.slice(number - self.parts[part].first, 1).to_pylist()[0]
+        return image_of_row(row, number, removed=bool(self.removed[number]))
+
+    def images_frame(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return all images as a table whose index is the image number.
+
+        Parameters
+        ----------
+        columns : sequence of str or None
+            Of ``forensics.schema.INDEX_IMAGES``; None takes all. A column ``removed`` (bool) is always added.
+        """
+        import pyarrow as pa
+
+        names = [column.name for column in INDEX_IMAGES] if columns is None else list(columns)
+        tables = [self._files.read_table(f"images/part-{part.part:05d}.parquet", tuple(names)) for part in self.parts]
+        frame: pd.DataFrame = (
+            pa.concat_tables(tables).to_pandas() if tables else pa.table({name: [] for name in names}).to_pandas()
+        )
+        frame.index.name = "image"
+        return frame.assign(removed=self.removed)
+
+    def ids(self, part: int) -> list[str]:
+        """Return the ids of one part's images, in order."""
+        found: list[str] = self._files.table(f"images/part-{part:05d}.parquet", ("id",))["id"].to_pylist()
+        return found
+
+    def uris(self, part: int) -> list[str]:
+        """Return the uris of one part's images, in order."""
+        found: list[str] = self._files.table(f"images/part-{part:05d}.parquet", ("uri",))["uri"].to_pylist()
+        return found
+
+    def uri(self, number: int) -> str:
+        """Return the uri of one image."""
+        part = self.part_of(number)
+        table = self._files.table(f"images/part-{part:05d}.parquet", ("uri",))
+        return str(table["uri"][number - self.parts[part].first].as_py())
+
+    def part_of(self, number: int) -> int:
+        """Return the part that holds an image."""
+        return int(np.searchsorted(self._first_image, number, "right")) - 1
+
+    def with_sha256(self, sha256: str) -> list[int]:
+        """Return the numbers of the images, removed ones left out, whose files have these bytes."""
+        if self._by_sha256 is None:
+            found: dict[bytes, list[int]] = {}
+            for number, digest in enumerate(self.images_frame(["sha256"])["sha256"]):
+                if digest and not self.removed[number]:
+                    found.setdefault(bytes.fromhex(digest), []).append(number)
+            self._by_sha256 = found
+        return list(self._by_sha256.get(bytes.fromhex(sha256), [])) if sha256 else []
+
+    def duplicates(self, number: int) -> list[int]:
+        """Return the other images whose files have the same bytes as this one."""
+        return [other for other in self.with_sha256(self.image(number).ref.sha256) if other != number]
+
+    def root(self, source: int) -> Path:
+        """Return where a source's files lie now, ``source_roots`` applied."""
+        root = self.manifest.sources[source].root
+        for old, new in self._source_roots.items():
+            bare = old.rstrip("/")
+            if root == bare or root.startswith(bare + "/"):
+                return Path(new + root[len(bare) :])
+        return Path(root)
+
+    def pixels(self, number: int) -> Pixels:
+        """Return the original file of an image if its bytes are still those that were indexed, else its preview."""
+        image = self.image(number)
+        reason = "missing: no reader of original files was given"
+        if self._read_bytes is not None:
+            try:
+                data = self._read_bytes(image.ref.uri, self.root(image.source))
+            except (OSError, ForensicsError) as error:
+                text = getattr(error, "strerror", None) or str(error)
+                reason = f"missing: {text} ({image.ref.uri} under {self.root(image.source)})"
+            else:
+                if hashlib.sha256(data).hexdigest() == image.ref.sha256:
+                    return Pixels(data=data, kind="original")
+                reason = f"changed: {image.ref.uri} no longer has the SHA-256 that was indexed"
+        preview = self.preview(number)
+        return Pixels(data=preview, kind="preview" if preview else "none", reason=reason)
+
+    def preview(self, number: int) -> bytes | None:
+        """Return the JPEG preview of an image, None where the index keeps none."""
+        part = self.part_of(number)
+        name = f"previews/part-{part:05d}"
+        if f"{name}.bin" not in self.parts[part].files:
+            return None
+        offsets = self._files.array(f"{name}.npy")
+        start, stop = (int(offset) for offset in offsets[number - self.parts[part].first :][:2])
+        with (self.directory / f"{name}.bin").open("rb") as file:
+            file.seek(start)
+            return file.read(stop - start) or None
+
+    # -- rows
+
+    def row_count(self, embedder: str) -> int:
+        """Return the number of rows of an embedder, those of removed images included."""
+        return int(self._starts(embedder)[-1])
+
+    def row_to_image(self, embedder: str, rows: NDArray[Any]) -> IntArray:
+        """Return the image number of each row; -1 stays -1. Any shape."""
+        self._images_of_rows(embedder)
+        found: IntArray = self._row_image[embedder][np.asarray(rows, np.int64)]
+        return found
+
+    def rows_of_images(self, embedder: str, images: NDArray[Any]) -> tuple[IntArray, IntArray]:
+        """Return the first row of each image and the row after its last; both equal where it has none."""
+        owners = self._images_of_rows(embedder)
+        wanted = np.asarray(images, np.int64)
+        return np.searchsorted(owners, wanted, "left"), np.searchsorted(owners, wanted, "right")
+
+    def rows_frame(self, embedder: str, part: int) -> pd.DataFrame:
+        """Return what the rows of one part stand for; its index is the row's number in the whole index.
+
+        Columns as in ``forensics.schema.INDEX_ROWS``, but ``image`` is the number in the whole index.
+        """
+        entry = self.manifest.embedder(embedder)
+        frame: pd.DataFrame = self._files.table(f"rows/{entry.folder}/part-{part:05d}.parquet").to_pandas()
+        first = int(self._starts(embedder)[part])
+        frame.index = frame.index + first
+        frame.index.name = "row"
+        return frame.assign(image=frame["image"].astype("int64") + self.parts[part].first)
+
+    def vectors(self, embedder: str, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return stored rows, (n, dim) float16 or (n, dim / 8) uint8, in the order asked for."""
+        spec = self.manifest.embedder(embedder).spec
+        wanted = np.asarray(rows, np.int64)
+        width, dtype = (spec.dim, np.float16) if spec.kind == "vector" else (spec.dim // 8, np.uint8)
+        out = np.empty((len(wanted), width), dtype)
+        starts = self._starts(embedder)
+        owner = np.searchsorted(starts, wanted, "right") - 1
+        for part in np.unique(owner):
+            mask = owner == part
+            out[mask] = self.part_data(embedder, int(part))[wanted[mask] - starts[part]]
+        return out
+
+    def part_data(self, embedder: str, part: int) -> NDArray[Any]:
+        """Return the rows of one part, memory-mapped: (n, dim) float16 or (n, dim / 8) uint8."""
+        entry = self.manifest.embedder(embedder)
+        name = f"{data_folder(entry)}/part-{part:05d}.npy"
+        array = self._files.array(name)
+        vector = entry.spec.kind == "vector"
+        shape = (self.parts[part].rows[embedder], entry.spec.dim if vector else entry.spec.dim // 8)
+        if array.shape != shape or array.dtype != (np.float16 if vector else np.uint8):
+            raise IntegrityError(
+                f"{self.directory / name} has shape {array.shape} and type {array.dtype}, {shape} was recorded; "
+                f"see: forensics index verify {self.directory}"
+            )
+        return array
+
+    def live_rows(self, embedder: str) -> NDArray[np.bool_]:
+        """Return (rows,) bool: False for rows of removed images."""
+        live: NDArray[np.bool_] = ~self.removed[self._images_of_rows(embedder)]
+        return live
+
+    def blocks(self, embedder: str, size: int) -> Iterator[Block]:
+        """Yield the rows that are not removed in blocks of at most ``size``, vectors as stored (float16)."""
+        starts = self._starts(embedder)
+        live = self.live_rows(embedder) if self.removed.any() else None
+        pieces: list[NDArray[Any]] = []
+        numbers: list[IntArray] = []
+        held = 0
+        for part in self.parts:
+            first, stop = int(starts[part.part]), int(starts[part.part + 1])
+            if first == stop:
+                continue
+            rows = np.arange(first, stop)
+            data = self.part_data(embedder, part.part)
+            if live is not None and not live[first:stop].all():
+                data, rows = data[live[first:stop]], rows[live[first:stop]]
+            while len(rows):
+                room = size - held
+                pieces.append(data[:room])
+                numbers.append(rows[:room])
+                held += len(rows[:room])
+                data, rows = data[room:], rows[room:]
+                if held == size:
+                    yield Block(rows=np.concatenate(numbers), data=np.concatenate(pieces))
+                    pieces, numbers, held = [], [], 0
+        if held:
+            yield Block(rows=np.concatenate(numbers), data=np.concatenate(pieces))
+
+    # -- search
+
+    def search(
+        self,
+        embedder: str,
+        queries: NDArray[Any],
+        k: int,
+        *,
+        approximate: bool = False,
+        compare: Callable[[NDArray[Any], NDArray[Any]], NDArray[np.float32]] | None = None,
+    ) -> Hits:
+        """Return the k most alike rows of every query, exactly.
+
+        Parameters
+        ----------
+        embedder : str
+            Whose rows.
+        queries : (m, dim) float or (m, dim / 8) uint8
+            Vectors need not be normalised.
+        k : int
+            At least 1.
+        approximate : bool
+            Let a stored FAISS index propose; its proposals are rescored from the stored vectors.
+        compare : callable or None
+            :func:`forensics.embed.comparison` of the embedder, where it has a score of its own.
+
+        Returns
+        -------
+        Hits
+            Scores are cosines, 1 - distance / bits, or what ``compare`` returns; equals in ascending order of rows.
+
+        Raises
+        ------
+        VectorError
+            On NaN, infinite or zero queries, or a wrong shape.
+        SpecMismatchError
+            If the index has no such embedder.
+        """
+        spec = self.manifest.embedder(embedder).spec
+        if k < 1:
+            raise UsageError(f"the {k} best rows asked for, 1 or more accepted")
+        checked = check_rows(spec, queries, what="queries")
+        if compare is not None:
+            return exact.search_compared(self.blocks(embedder, 1024), compare, checked, k)
+        if approximate and embedder in self.manifest.faiss:
+            from forensics.index.faiss_backend import search_faiss
+
+            return search_faiss(self, embedder, checked, k)
+        if spec.kind == "bits":
+            return hamming.search_bits(self.blocks(embedder, hamming.BLOCK_ROWS), checked, k)
+        return exact.search_vectors(
+            self._float_blocks(embedder, spec.dim), lambda rows: self.vectors(embedder, rows), checked, k
+        )
+
+    def _float_blocks(self, embedder: str, dim: int) -> Iterator[Block]:
+        if embedder in self._float_cache:
+            yield from self._float_cache[embedder]
+            return
+        small = self.row_count(embedder) * dim * 4 <= FLOAT_CACHE_BYTES
+        kept: list[Block] = []
+        for stored in self.blocks(embedder, exact.BLOCK_ROWS):
+            block = Block(rows=stored.rows, data=stored.data.astype(np.float32))
+            if small:
+                kept.append(block)
+            yield block
+        if small:
+            self._float_cache[embedder] = kept
+
+    # -- files
+
+    def _starts(self, embedder: str) -> IntArray:
+        if embedder not in self._first_row:
+            self.manifest.embedder(embedder)
+            counts = [part.rows[embedder] for part in self.parts]
+            self._first_row[embedder] = np.cumsum([0, *counts], dtype=np.int64)
+        return self._first_row[embedder]
+
+    def _images_of_rows(self, embedder: str) -> IntArray:
+        if embedder not in self._row_image:
+            entry = self.manifest.embedder(embedder)
+            pieces = [np.empty(0, np.int64)]
+            for part in self.parts:
+                table = self._files.read_table(f"rows/{entry.folder}/part-{part.part:05d}.parquet", ("image",))
+                pieces.append(table["image"].to_numpy().astype(np.int64) + part.first)
+                if len(pieces[-1]) != part.rows[embedder]:
+                    raise IntegrityError(f"{self.directory}: part {part.part} of {embedder} has a wrong number of rows")
+            self._row_image[embedder] = np.concatenate([*pieces, [-1]])  # the last entry, so that row -1 gives -1
+        return self._row_image[embedder][:-1]

@@ -1,0 +1,183 @@
+"""Plain words for what the report shows: kinds, states, measurements, figures. One place, so that no name has two."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal
+
+from forensics.types import Scalar
+
+__all__ = [
+    "KINDS",
+    "MEASUREMENTS",
+    "STATES",
+    "STRENGTH",
+    "Measure",
+    "figure",
+    "measure",
+    "number",
+    "per_thousand",
+    "visible",
+]
+
+KINDS = {
+    "near_copy": "Copy of the whole image",
+    "partial_copy": "Copy of a part",
+    "watermark": "Mark of a picture agency",
+    "meme": "Meme template",
+    "cover": "Cover",
+}
+
+STATES = {
+    "ok": "read and searched",
+    "degraded": "searched, read with a loss",
+    "rejected": "not searched: not a usable image",
+    "error": "not searched: could not be read",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How a measurement is named and shown.
+
+    Attributes
+    ----------
+    label, doc : str
+        A few words, and one phrase that explains them.
+    form : {"number", "share", "count", "power"}
+        How its values are written.
+    threshold : str
+        The entry of the table of thresholds that judges it; empty where none does.
+    bound : str
+        On which side of the threshold a copy lies.
+    """
+
+    label: str
+    doc: str
+    form: Literal["share", "count", "power", "number"] = "number"
+    threshold: str = ""
+    bound: Literal["≥", "≤"] = "≥"
+
+
+STRENGTH = Measure("Strength of the finding", "belief that this is a copy, from all measurements together")
+MEASUREMENTS = {
+    "inliers": Measure("Matching points", "small details found at corresponding places in both images", "count"),
+    "matches": Measure("Points compared", "details that look alike, before their places are compared", "count"),
+    "query_area": Measure(
+        "Share of the generated image",
+        "part of it inside the match; from the threshold on, in both images, the copy is of the whole image",
+        "share",
+        "whole",
+    ),
+    "reference_area": Measure("Share of the reference", "part of it inside the match", "share", "whole"),
+    "similarity": Measure("Agreement of the structure", "both laid over one another: 1 is equal, 0 is unrelated"),
+    "colour": Measure("Agreement of the colours", "inside the match: 1 is equal, 0 is unrelated"),
+    "log10_nfa": Measure(
+        "Chance matches, power of ten",
+        "so many such matches are expected by accident in one pair: −6 means one in a million",
+        "power",
+        "geometry_log10_nfa",
+        "≤",
+    ),
+    "expected_false": Measure("False findings expected", "at this threshold, in a search of this size"),
+    "mirrored": Measure("Mirrored", "the match is with the mirror image"),
+    "verified": Measure("Compared in detail", "both images' pixels could be had and were compared"),
+    "view": Measure("Part most alike", "which view of the generated image is nearest to the reference"),
+    "sscd": Measure("Copy descriptor SSCD, best part", "likeness of the part that is most alike: 1 is equal"),
+    "sscd_whole": Measure(
+        "Copy descriptor SSCD, whole image",
+        "likeness of the whole images; where no region was located, it tells whole copies from partial ones",
+        "number",
+        "whole_sscd",
+    ),
+    "clip": Measure("CLIP", "likeness of what is shown, not evidence of a copy"),
+    "pdq": Measure("Picture fingerprint PDQ", "share of equal bits; unrelated images have about half"),
+    "pdq_quality": Measure(
+        "Detail of the generated image",
+        "PDQ's quality, 0 to 100: plain images match everything",
+        "count",
+        "quality_pdq",
+    ),
+    "phash": Measure("Picture fingerprint pHash", "share of equal bits; unrelated images have about half"),
+}
+
+
+def measure(name: str) -> Measure:
+    """Return how a measurement is shown; an unknown one shows its own name."""
+    if name in MEASUREMENTS:
+        return MEASUREMENTS[name]
+    if name.startswith(("sscd", "clip")):
+        return Measure(f"Likeness by {name}", "likeness of the learned descriptors: 1 is equal")
+    return Measure(name.replace("_", " "), "")
+
+
+def figure(value: Scalar, form: str = "number") -> str:
+    """Return a measured value as it stands in a table."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "not measured"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if form == "share":
+        return f"{100 * value:.0f} %"
+    if form == "count" or isinstance(value, int):
+        return number(round(value))
+    digits = 1 if form == "power" else 3 if abs(value) < 100 else 0
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def number(value: int) -> str:
+    """Return a count with thin spaces between thousands."""
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def per_thousand(share: float) -> str:
+    """Return a share as images in 1,000, with as many digits as it bears."""
+    value = 1000 * share
+    if value == 0 or value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def visible(text: str, *, strict: bool = True, limit: int = 2000) -> list[tuple[bool, str]]:
+    """Split text into what may be shown as it is and names of characters that would deceive the reader.
+
+    Parameters
+    ----------
+    text : str
+        From outside.
+    strict : bool
+        For ids and addresses: every control, format or unassigned character is named. Otherwise the joiners that
+        emoji, Persian and Indic scripts need are kept, and line breaks become spaces.
+    limit : int
+        Characters shown; the rest is counted.
+
+    Returns
+    -------
+    list of (bool, str)
+        True marks a name such as ``U+202E``.
+    """
+    parts: list[tuple[bool, str]] = []
+    plain: list[str] = []
+    for character in text[:limit]:
+        hidden = unicodedata.category(character) in ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
+        if hidden and not strict:
+            if character in "\n\r\t\u2028\u2029":
+                plain.append(" ")
+                continue
+            hidden = character not in "\u200c\u200d"
+        if not hidden:
+            plain.append(character)
+            continue
+        if plain:
+            parts.append((False, "".join(plain)))
+            plain = []
+        parts.append((True, f"U+{ord(character):04X}"))
+    if plain:
+        parts.append((False, "".join(plain)))
+    if len(text) > limit:
+        parts.append((True, f"… {number(len(text) - limit)} characters more"))
+    return parts

@@ -1,0 +1,110 @@
+"""One belief from all measurements of a pair: the chance that the query was made from the reference.
+
+A logistic model over a few monotone features, its coefficients in ``coefficients/pair.json``, a text file that anyone
+can read and check. ``bench/fit_score.py`` fits it on edits of redistributable pictures.
+
+============  =====================================================================================================
+feature       from the measurements
+============  =====================================================================================================
+sscd          cosine of the best pair of views, SSCD, clipped to [0, 1]
+sscd_whole    cosine of the whole images, SSCD, clipped to [0, 1]
+geometry      ln(1 - log10_nfa), at most 5: evidence of a common plane transform beyond chance
+aligned       geometry x max(0, similarity): the same, where the aligned pixels show the same structure
+hash          how far the better of pHash and PDQ lies above chance: max(0, (score - 0.75) / 0.25)
+============  =====================================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+from forensics.types import Scalar
+
+__all__ = ["FEATURES", "ScoreModel", "features", "load_model"]
+
+FEATURES = ("sscd", "sscd_whole", "geometry", "aligned", "hash")
+
+_HASH_CHANCE = 0.75
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreModel:
+    """A fitted logistic model.
+
+    Attributes
+    ----------
+    name : str
+        ``sscd-int8``, ``sscd-disc-mixup`` …, or ``no-sscd`` where no copy descriptor ran.
+    intercept : float
+    weights : mapping of str to float
+        A non-negative weight a feature.
+    source : str
+        One sentence: what it was fitted on.
+    """
+
+    name: str
+    intercept: float
+    weights: Mapping[str, float]
+    source: str
+
+    def belief(self, measurements: Mapping[str, Scalar]) -> float:
+        """Return the belief in [0, 1] that the pair is a copy."""
+        values = features(measurements)
+        logit = self.intercept + sum(self.weights[name] * values[name] for name in self.weights)
+        if logit >= 0:
+            return 1.0 / (1.0 + math.exp(-logit))
+        return math.exp(logit) / (1.0 + math.exp(logit))
+
+
+def features(measurements: Mapping[str, Scalar]) -> dict[str, float]:
+    """Turn measurements (columns of the candidates table) into the model's features; what is missing counts as 0.
+
+    Parameters
+    ----------
+    measurements : mapping
+        ``sscd``, ``sscd_whole``, ``phash``, ``pdq``, ``log10_nfa``, ``similarity``.
+
+    Returns
+    -------
+    dict of str to float
+        One value for each of :data:`FEATURES`, all >= 0, larger meaning more alike.
+    """
+    geometry = min(5.0, math.log(1.0 + max(0.0, -_number(measurements, "log10_nfa"))))
+    better_hash = max(_number(measurements, "phash"), _number(measurements, "pdq"))
+    return {
+        "sscd": min(1.0, max(0.0, _number(measurements, "sscd"))),
+        "sscd_whole": min(1.0, max(0.0, _number(measurements, "sscd_whole"))),
+        "geometry": geometry,
+        "aligned": geometry * max(0.0, _number(measurements, "similarity")),
+        "hash": max(0.0, (better_hash - _HASH_CHANCE) / (1.0 - _HASH_CHANCE)),
+    }
+
+
+def _number(measurements: Mapping[str, Scalar], name: str) -> float:
+    value = measurements.get(name)
+    if value is None or isinstance(value, str) or math.isnan(value):
+        return 0.0
+    return float(value)
+
+
+@lru_cache
+def load_model(descriptor: str | None) -> ScoreModel:
+    """Return the shipped model for a copy descriptor.
+
+    Parameters
+    ----------
+    descriptor : str or None
+        Name of the SSCD embedder in use; None where none ran.
+    """
+    table = json.loads((files("forensics") / "coefficients" / "pair.json").read_text(encoding="utf-8"))
+    name = "no-sscd" if descriptor is None else descriptor if descriptor in table["models"] else "sscd-int8"
+    entry = table["models"][name]
+    source = str(table["source"])
+    if descriptor is not None and name != descriptor:
+        source += f" Fitted with {name}; taken over unmeasured for {descriptor}."
+    return ScoreModel(name=name, intercept=entry["intercept"], weights=entry["weights"], source=source)

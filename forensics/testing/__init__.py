@@ -1,0 +1,1 @@
+"""Helpers for the tests of this program and of plug-ins for it."""

@@ -1,0 +1,156 @@
+"""One pair of images: are they the same picture, or does one hold a part of the other, and where?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from forensics.types import Region, Verification
+from forensics.verify.aligned import Agreement, compare
+from forensics.verify.geometry import Alignment, align
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from forensics.types import Box
+    from forensics.verify.features import Features
+
+__all__ = ["verify_pair"]
+
+# Below this many chance agreements the fit is held to be one, and its region is measured.
+_MEANINGFUL_LOG10_NFA = -1.0
+_GOOD_SIMILARITY = 0.5
+_MOST = 0.7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fit:
+    alignment: Alignment
+    mirrored: bool
+    polygon: NDArray[np.float64] | None = None
+    similarity: float = 0.0
+    colour: float = 0.0
+
+
+def verify_pair(query: Features, reference: Features, *, mirror: bool = True) -> Verification:
+    """Compare one pair in the common frame.
+
+    Parameters
+    ----------
+    query, reference : Features
+        Local features of both images.
+    mirror : bool
+        Also try the reference's mirror image where the upright one does not fit well.
+
+    Returns
+    -------
+    Verification
+        Always ``verified``; with 0 inliers where the two share nothing.
+    """
+    fit = _fit(query, reference, mirrored=False)
+    if mirror and fit.similarity < _GOOD_SIMILARITY:
+        other = _fit(query, reference.mirrored(), mirrored=True)
+        if other.alignment.log10_nfa < fit.alignment.log10_nfa:
+            fit = other
+    alignment = fit.alignment
+    if fit.polygon is None:
+        return Verification(status="verified", matches=alignment.matches)
+    matrix = alignment.matrix
+    if fit.mirrored:
+        turn = np.array([[-1.0, 0.0, reference.frame.shape[1] - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+        matrix = turn @ matrix
+    region, query_area, reference_area = _region(fit.polygon, matrix, query, reference)
+    full = _to_full(reference) @ matrix @ np.linalg.inv(_to_full(query))
+    return Verification(
+        status="verified",
+        inliers=alignment.inliers,
+        matches=alignment.matches,
+        log10_nfa=alignment.log10_nfa,
+        transform=tuple(float(v) for v in (full / full[2, 2]).ravel()),
+        mirrored=fit.mirrored,
+        query_area=query_area,
+        reference_area=reference_area,
+        similarity=fit.similarity,
+        colour=fit.colour,
+        region=region,
+    )
+
+
+def _fit(query: Features, reference: Features, *, mirrored: bool) -> _Fit:
+    alignment = align(query, reference)
+    if alignment.log10_nfa > _MEANINGFUL_LOG10_NFA:
+        return _Fit(alignment=alignment, mirrored=mirrored)
+    agreement = compare(query.frame, reference.frame, alignment.matrix)
+    mask = _matched_mask(alignment, agreement)
+    return _Fit(
+        alignment=alignment,
+        mirrored=mirrored,
+        polygon=_polygon(mask),
+        similarity=agreement.similarity(mask),
+        colour=agreement.colour,
+    )
+
+
+def _matched_mask(alignment: Alignment, agreement: Agreement) -> NDArray[np.bool_]:
+    """Return the matched region of the query's common frame, (h, w) bool.
+
+    Where most of the overlap agrees, it is the overlap: a caption or a mark on a copy does not make it smaller.
+    Otherwise it is the hull of the inliers and the agreeing patches that touch it.
+    """
+    import cv2
+
+    agreeing = agreement.agreeing & agreement.overlap
+    if agreement.overlap.any() and agreeing.sum() >= _MOST * agreement.overlap.sum():
+        return agreement.overlap
+    seed = np.zeros(agreement.overlap.shape, np.uint8)
+    cv2.fillConvexPoly(seed, cv2.convexHull(alignment.query_points).astype(np.int32), 1)
+    _, labels = cv2.connectedComponents((agreeing | (seed > 0)).astype(np.uint8))
+    touched = np.unique(labels[seed > 0])
+    mask: NDArray[np.bool_] = np.isin(labels, touched[touched > 0]) & agreement.overlap
+    return mask if mask.any() else seed > 0
+
+
+def _polygon(mask: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """Return the convex outline of a mask, (n, 2) x and y in pixels; None where the mask is empty."""
+    import cv2
+
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return None
+    outline = cv2.approxPolyDP(cv2.convexHull(np.concatenate(contours)), 4.0, True)
+    return np.asarray(outline, np.float64).reshape(-1, 2)
+
+
+def _to_full(features: Features) -> NDArray[np.float64]:
+    """Return the map from common-frame to full-size pixels, (3, 3); pixel centres are at integers."""
+    sx, sy = features.scale
+    return np.array([[sx, 0.0, 0.5 * (sx - 1.0)], [0.0, sy, 0.5 * (sy - 1.0)], [0.0, 0.0, 1.0]])
+
+
+def _region(
+    polygon: NDArray[np.float64], matrix: NDArray[np.float64], query: Features, reference: Features
+) -> tuple[Region, float, float]:
+    """Return the polygon in full-size pixels of both images, and its share of each."""
+    import cv2
+
+    mapped = cv2.perspectiveTransform(polygon[None], matrix)[0]
+    areas, polygons, boxes = [], [], []
+    for points, features in ((polygon, query), (mapped, reference)):
+        h, w = features.frame.shape[:2]
+        clipped = np.clip(points, 0, [w, h]).astype(np.float32)
+        areas.append(min(1.0, abs(float(cv2.contourArea(clipped))) / (w * h)) if len(clipped) > 2 else 0.0)
+        full = clipped.astype(np.float64) * features.scale
+        polygons.append(tuple((round(float(x), 1), round(float(y), 1)) for x, y in full))
+        boxes.append(_box(full, features))
+    region = Region(
+        query_box=boxes[0], reference_box=boxes[1], query_polygon=polygons[0], reference_polygon=polygons[1]
+    )
+    return region, areas[0], areas[1]
+
+
+def _box(points: NDArray[np.float64], features: Features) -> Box:
+    low, high = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
+    x0, y0 = max(0, int(low[0])), max(0, int(low[1]))
+    return x0, y0, min(features.width, max(x0 + 1, int(high[0]))), min(features.height, max(y0 + 1, int(high[1])))

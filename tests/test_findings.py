@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+
+from forensics.findings import decide
+from forensics.scoring import ScoreModel
+from forensics.thresholds import THRESHOLDS, with_overrides
+
+MODEL = ScoreModel(
+    name="test",
+    intercept=-6.0,
+    weights={"sscd": 6.0, "sscd_whole": 6.0, "aligned": 2.0, "geometry": 1.0},
+    source="test",
+)
+LOCATED = {"log10_nfa": -80.0, "inliers": 120, "matches": 130, "similarity": 0.8}
+
+
+def _decide(**measurements):
+    return decide(measurements, model=MODEL, thresholds=THRESHOLDS)
+
+
+def test_a_located_whole_image_is_a_near_copy():
+    verdict = _decide(sscd=0.9, sscd_whole=0.9, query_area=0.95, reference_area=0.9, **LOCATED)
+    assert verdict.kind == "near_copy"
+    assert "95%" in verdict.reasons[0]
+    assert "90%" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize("areas", [(1.0, 0.25), (0.2, 1.0)])
+def test_a_located_region_is_a_partial_copy(areas):
+    verdict = _decide(sscd=0.6, sscd_whole=0.4, query_area=areas[0], reference_area=areas[1], **LOCATED)
+    assert verdict.kind == "partial_copy"
+
+
+def test_a_repainted_copy_needs_no_features():
+    assert _decide(sscd=0.95, sscd_whole=0.95, log10_nfa=0.0).kind == "near_copy"
+
+
+def test_the_same_subject_is_a_lead_and_never_a_finding():
+    verdict = _decide(sscd=0.45, sscd_whole=0.4, log10_nfa=0.0, inliers=0, matches=9)
+    assert verdict.kind == "similar"
+    assert verdict.belief < THRESHOLDS["belief"].value
+
+
+def test_unrelated_is_nothing():
+    assert _decide(sscd=0.1, sscd_whole=0.05).kind == "none"
+
+
+def test_featureless_images_need_geometry():
+    flat = {"sscd": 0.97, "sscd_whole": 0.97, "pdq_quality": 3}
+    verdict = _decide(**flat)
+    assert verdict.kind == "similar"
+    assert "too little detail" in verdict.reasons[-1]
+    assert _decide(**flat, query_area=1.0, reference_area=1.0, **LOCATED).kind == "near_copy"
+
+
+def test_unverified_pairs_say_why():
+    verdict = decide(
+        {"sscd": 0.99, "sscd_whole": 0.99}, model=MODEL, thresholds=THRESHOLDS, unverified="missing: x.jpg"
+    )
+    assert "missing: x.jpg" in verdict.reasons[0]
+
+
+def test_the_operators_threshold_decides_and_is_marked():
+    table = with_overrides({"belief": 0.999999})
+    assert table["belief"].source == "set by the operator"
+    measurements = {"sscd": 0.9, "sscd_whole": 0.9, "log10_nfa": 0.0}
+    assert decide(measurements, model=MODEL, thresholds=table).kind == "similar"
+
+
+def test_unknown_threshold_lists_the_choices():
+    with pytest.raises(ValueError, match="belief"):
+        with_overrides({"nonsense": 1.0})
+
+
+@pytest.mark.parametrize("name", ["sscd", "sscd_whole", "similarity"])
+def test_more_alike_never_lowers_the_belief(name):
+    base = {"sscd": 0.3, "sscd_whole": 0.2, "similarity": 0.2, "log10_nfa": -5.0}
+    beliefs = [MODEL.belief({**base, name: value}) for value in (0.0, 0.2, 0.5, 0.9)]
+    assert beliefs == sorted(beliefs)
