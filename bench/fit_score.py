@@ -7,8 +7,9 @@
 
 A logistic model with non-negative weights on the features of ``forensics.scoring``, every query weighing the same, fit
 by L-BFGS-B. The quality is printed by two-fold cross-validation over references (all queries of one picture fall into
-one fold, a distractor by its own name), so no picture is judged by a model that saw it. ``--write`` replaces
-``forensics/coefficients/pair.json`` with a fit on everything.
+one fold, a distractor by its own name), so no picture is judged by a model that saw it. Clip art shares drawings: look
+at the false pairs at the top (``--falses 30`` lists them) and name those that are one picture with ``--ignore``.
+``--write`` replaces ``forensics/coefficients/pair.json`` with a fit on everything.
 """
 
 from __future__ import annotations
@@ -29,24 +30,27 @@ from forensics.scoring import FEATURES, features
 
 TARGET = Path(__file__).resolve().parent.parent / "forensics" / "coefficients" / "pair.json"
 RIDGE = 1e-3
-WITHOUT_SSCD = ("geometry", "aligned", "hash")
+WITHOUT_SSCD = ("geometry", "aligned", "placed", "hash")
 
 
-def load(candidates: Path, truth: Path) -> tuple[Any, ...]:
-    """Return features (n, f), labels (n,), query numbers (n,), folds (n,), and the number of copied queries."""
+def load(candidates: Path, truth: Path, ignore: set[tuple[str, str]]) -> tuple[Any, ...]:
+    """Return features (n, f), labels, query numbers, folds (n,), pairs of names, numbers of copies and of queries."""
     known = {row["query"]: row for row in csv.DictReader(truth.open(encoding="utf-8"))}
-    x, y, query, fold = [], [], [], []
+    x, y, query, fold, pairs = [], [], [], [], []
     numbers: dict[str, int] = {}
     for row in csv.DictReader(candidates.open(encoding="utf-8")):
         name = Path(row["query"]).name
+        if name not in known or (name, Path(row["reference"]).name) in ignore:
+            continue
         true = known[name]["reference"]
         measured = {key: number(value) for key, value in row.items()}
+        pairs.append((name, Path(row["reference"]).name))
         x.append([features(measured)[feature] for feature in FEATURES])
         y.append(bool(true) and Path(row["reference"]).name == true)
         query.append(numbers.setdefault(name, len(numbers)))
         fold.append(int(hashlib.sha256((true or name).encode()).hexdigest(), 16) % 2)
     copies = sum(bool(row["reference"]) for row in known.values())
-    return np.array(x), np.array(y), np.array(query), np.array(fold), copies, len(known)
+    return np.array(x), np.array(y), np.array(query), np.array(fold), pairs, copies, len(known)
 
 
 def number(text: str) -> float | None:
@@ -101,9 +105,19 @@ def main() -> None:
     parser.add_argument("candidates", type=Path)
     parser.add_argument("truth", type=Path)
     parser.add_argument("--descriptor", default="sscd-int8", help="which SSCD made the candidates")
+    parser.add_argument(
+        "--ignore",
+        type=Path,
+        help="CSV of query, reference: pairs that truth calls unrelated and that, seen by eye, share a picture",
+    )
+    parser.add_argument("--falses", type=int, default=0, help="list so many of the strongest false pairs")
     parser.add_argument("--write", action="store_true", help=f"replace {TARGET.name}")
     arguments = parser.parse_args()
-    x, y, query, fold, copies, queries = load(arguments.candidates, arguments.truth)
+    ignore: set[tuple[str, str]] = set()
+    if arguments.ignore:
+        with arguments.ignore.open(encoding="utf-8") as file:
+            ignore = {(row["query"], row["reference"]) for row in csv.DictReader(file)}
+    x, y, query, fold, pairs, copies, queries = load(arguments.candidates, arguments.truth, ignore)
     models = {}
     for name, used in ((arguments.descriptor, FEATURES), ("no-sscd", WITHOUT_SSCD)):
         columns = [FEATURES.index(feature) for feature in used]
@@ -119,12 +133,18 @@ def main() -> None:
         }
         print(name, json.dumps(models[name]))
         print("  held out:", json.dumps({key: round(v, 4) for key, v in quality(held_out, y, query, copies).items()}))
+        if name == arguments.descriptor and arguments.falses:
+            for at in [k for k in np.argsort(-held_out) if not y[k]][: arguments.falses]:
+                print(f"  false {held_out[at]:.3f} {pairs[at][0]} {pairs[at][1]}")
     for feature in FEATURES:
         print("  alone:", feature, json.dumps(
             {k: round(v, 4) for k, v in quality(x[:, FEATURES.index(feature)], y, query, copies).items() if "P" in k}
         ))  # fmt: skip
     if arguments.write:
-        source = f"Logistic fit on {queries} queries ({copies} edited copies) of redistributable pictures."
+        source = (
+            f"Logistic fit on {queries} queries ({copies} of them edited copies) made of redistributable pictures: "
+            f"clip art, photographs and wallpapers; {len(ignore)} pairs that share a picture by eye were left out."
+        )
         TARGET.write_text(json.dumps({"source": source, "models": models}, indent=1) + "\n", encoding="utf-8")
         print("wrote", TARGET)
 

@@ -62,20 +62,21 @@ def decide(
         Why the pair could not be compared geometrically; empty where it was.
     """
     belief = model.belief(measurements)
-    located = number(measurements, "log10_nfa") <= thresholds["geometry_log10_nfa"].value
-    reasons = [_geometry_sentence(measurements, located=located, unverified=unverified)]
+    matched = number(measurements, "log10_nfa") <= thresholds["geometry_log10_nfa"].value
+    placed = not matched and number(measurements, "correlation") >= thresholds["placing_correlation"].value
+    reasons = [_geometry_sentence(measurements, matched=matched, placed=placed, unverified=unverified)]
     reasons += _descriptor_sentences(measurements)
     quality = measurements.get("pdq_quality")
     plain = quality is not None and number(measurements, "pdq_quality") < thresholds["quality_pdq"].value
     if belief >= thresholds["belief"].value:
-        if plain and not located:
+        if plain and not matched:
             reasons.append(
                 "The image has too little detail (PDQ quality "
                 f"{number(measurements, 'pdq_quality'):.0f}, {thresholds['quality_pdq'].value:.0f} is needed) "
-                "for descriptors alone to show a copy, and no region was matched: kept as a lead."
+                "to show a copy without details that match: kept as a lead."
             )
             return Verdict(kind="similar", belief=belief, reasons=tuple(reasons))
-        if _is_whole(measurements, thresholds, located=located):
+        if _is_whole(measurements, thresholds, located=matched or placed):
             return Verdict(kind="near_copy", belief=belief, reasons=tuple(reasons))
         return Verdict(kind="partial_copy", belief=belief, reasons=tuple(reasons))
     lead = (
@@ -101,20 +102,27 @@ def _is_whole(measurements: Mapping[str, Scalar], thresholds: Mapping[str, Thres
     return number(measurements, "sscd_whole") >= thresholds["whole_sscd"].value or measurements.get("sscd") is None
 
 
-def _geometry_sentence(measurements: Mapping[str, Scalar], *, located: bool, unverified: str) -> str:
+def _geometry_sentence(measurements: Mapping[str, Scalar], *, matched: bool, placed: bool, unverified: str) -> str:
     if unverified:
         return f"The pair could not be compared pixel by pixel: {unverified}."
-    if not located:
+    region = (
+        f"The matched region covers {number(measurements, 'query_area'):.0%} of the generated image and "
+        f"{number(measurements, 'reference_area'):.0%} of the reference; there the aligned structure agrees to "
+        f"{number(measurements, 'similarity'):.2f} (1 is identical, 0 unrelated)."
+    )
+    if placed:
+        return (
+            "Too few details match to fix a position, but laid over the other in its best place the one image "
+            f"correlates with it to {number(measurements, 'correlation'):.2f}. {region}"
+        )
+    if not matched:
         return "No region of the one could be laid over the other by matching details."
     mirrored = " in mirror image" if measurements.get("mirrored") else ""
     exponent = number(measurements, "log10_nfa")
     chance = f"fewer than 1 in 10^{min(300, int(-exponent))}" if exponent <= -1 else f"{10**exponent:.2f}"
     return (
         f"{number(measurements, 'inliers'):.0f} of {number(measurements, 'matches'):.0f} matched details agree on one "
-        f"position{mirrored}; by chance alone {chance} such agreements would be expected. The matched region covers "
-        f"{number(measurements, 'query_area'):.0%} of the generated image and "
-        f"{number(measurements, 'reference_area'):.0%} of the reference; there the aligned structure agrees to "
-        f"{number(measurements, 'similarity'):.2f} (1 is identical, 0 unrelated)."
+        f"position{mirrored}; by chance alone {chance} such agreements would be expected. {region}"
     )
 
 

@@ -10,6 +10,7 @@ sscd          cosine of the best pair of views, SSCD, clipped to [0, 1]
 sscd_whole    cosine of the whole images, SSCD, clipped to [0, 1]
 geometry      ln(1 - log10_nfa), at most 5: evidence of a common plane transform beyond chance
 aligned       geometry x max(0, similarity): the same, where the aligned pixels show the same structure
+placed        max(0, (correlation - 0.6) / 0.4) x max(0, similarity), where features found nothing but a placing did
 hash          how far the better of pHash and PDQ lies above chance: max(0, (score - 0.75) / 0.25)
 ============  =====================================================================================================
 """
@@ -27,9 +28,10 @@ from forensics.types import Scalar
 
 __all__ = ["FEATURES", "ScoreModel", "features", "load_model"]
 
-FEATURES = ("sscd", "sscd_whole", "geometry", "aligned", "hash")
+FEATURES = ("sscd", "sscd_whole", "geometry", "aligned", "placed", "hash")
 
 _HASH_CHANCE = 0.75
+_PLACING_CHANCE = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ def features(measurements: Mapping[str, Scalar]) -> dict[str, float]:
     Parameters
     ----------
     measurements : mapping
-        ``sscd``, ``sscd_whole``, ``phash``, ``pdq``, ``log10_nfa``, ``similarity``.
+        ``sscd``, ``sscd_whole``, ``phash``, ``pdq``, ``log10_nfa``, ``similarity``, ``correlation``.
 
     Returns
     -------
@@ -75,12 +77,15 @@ def features(measurements: Mapping[str, Scalar]) -> dict[str, float]:
         One value for each of :data:`FEATURES`, all >= 0, larger meaning more alike.
     """
     geometry = min(5.0, math.log(1.0 + max(0.0, -_number(measurements, "log10_nfa"))))
+    similarity = max(0.0, _number(measurements, "similarity"))
+    placed = max(0.0, (_number(measurements, "correlation") - _PLACING_CHANCE) / (1.0 - _PLACING_CHANCE))
     better_hash = max(_number(measurements, "phash"), _number(measurements, "pdq"))
     return {
         "sscd": min(1.0, max(0.0, _number(measurements, "sscd"))),
         "sscd_whole": min(1.0, max(0.0, _number(measurements, "sscd_whole"))),
         "geometry": geometry,
-        "aligned": geometry * max(0.0, _number(measurements, "similarity")),
+        "aligned": geometry * similarity,
+        "placed": placed * similarity,
         "hash": max(0.0, (better_hash - _HASH_CHANCE) / (1.0 - _HASH_CHANCE)),
     }
 

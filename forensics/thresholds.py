@@ -29,17 +29,18 @@ class Threshold:
     source: str
 
 
-_FIT = "bench/fit_score.py on edits of redistributable pictures; see docs/method.md for its error rates"
+_FIT = "bench/fit_score.py on edits of redistributable pictures; error rates in docs/method.md"
+_CHOICE = "choice: a lead is never counted and never a finding"
 
 THRESHOLDS: Mapping[str, Threshold] = MappingProxyType(
     {
         "belief": Threshold(value=0.9, unit="belief that the pair is a copy, 0 to 1", source=_FIT),
-        "lead": Threshold(value=0.05, unit="belief from which a pair is kept as a lead", source=_FIT),
-        "lead_sscd": Threshold(value=0.30, unit="SSCD cosine from which a pair is kept as a lead", source=_FIT),
+        "lead": Threshold(value=0.05, unit="belief from which a pair is kept as a lead", source=_CHOICE),
+        "lead_sscd": Threshold(value=0.30, unit="SSCD cosine from which a pair is kept as a lead", source=_CHOICE),
         "lead_clip": Threshold(
             value=0.90,
             unit="CLIP cosine from which a pair is kept as a lead",
-            source="convention: image pairs of one subject; a lead is never a finding",
+            source=_CHOICE,
         ),
         "whole": Threshold(
             value=0.6,
@@ -49,12 +50,17 @@ THRESHOLDS: Mapping[str, Threshold] = MappingProxyType(
         "whole_sscd": Threshold(
             value=0.5,
             unit="SSCD cosine of the whole images from which a copy without a located region is of the whole image",
-            source=_FIT,
+            source="choice: it names the kind of a finding and does not make one",
         ),
         "geometry_log10_nfa": Threshold(
             value=-2.0,
             unit="log10 of the expected number of chance alignments, at most",
             source="a contrario: fewer than one chance alignment in 100 pairs",
+        ),
+        "placing_correlation": Threshold(
+            value=0.9,
+            unit="correlation of the one image with the part of the other that it covers, from which it is located",
+            source="the strongest of 150 unrelated pairs that SSCD proposed reached 0.80; see docs/method.md",
         ),
         "quality_pdq": Threshold(
             value=50.0, unit="PDQ quality, at least", source="PDQ's authors call 49 and less unusable"

@@ -216,6 +216,9 @@ class Verification:
         Structural agreement of the aligned images in [-1, 1]; 0 where nothing was aligned.
     colour : float
         Agreement of their colour layout in [-1, 1]; 0 where nothing was aligned or both are grey.
+    correlation : float
+        Where local features found nothing: how well the one image, placed inside the other, correlates with what it
+        covers, in [-1, 1]. 0 where it was not tried; then ``transform`` and ``region`` are those of the features.
     region : Region or None
         The matched polygons and their boxes.
     """
@@ -231,6 +234,7 @@ class Verification:
     reference_area: float = 0.0
     similarity: float = 0.0
     colour: float = 0.0
+    correlation: float = 0.0
     region: Region | None = None
 
 

@@ -54,6 +54,14 @@ def test_featureless_images_need_geometry():
     assert _decide(**flat, query_area=1.0, reference_area=1.0, **LOCATED).kind == "near_copy"
 
 
+def test_a_placed_crop_is_a_partial_copy_and_says_how():
+    placed = {"correlation": 0.99, "similarity": 0.95, "query_area": 1.0, "reference_area": 0.25}
+    verdict = _decide(sscd=0.9, sscd_whole=0.9, **placed)
+    assert verdict.kind == "partial_copy"
+    assert "correlates" in verdict.reasons[0]
+    assert _decide(sscd=0.9, sscd_whole=0.9, pdq_quality=10, **placed).kind == "similar"
+
+
 def test_unverified_pairs_say_why():
     verdict = decide(
         {"sscd": 0.99, "sscd_whole": 0.99}, model=MODEL, thresholds=THRESHOLDS, unverified="missing: x.jpg"

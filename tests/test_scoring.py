@@ -34,6 +34,7 @@ def test_features_follow_the_table():
         "sscd_whole": 0.0,
         "geometry": pytest.approx(math.log(10)),
         "aligned": pytest.approx(0.5 * math.log(10)),
+        "placed": 0.0,
         "hash": pytest.approx(0.5),
     }
 

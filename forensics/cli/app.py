@@ -35,7 +35,7 @@ _CommandLineError: Any = next(kind for kind in typer.BadParameter.__mro__ if kin
 def main() -> None:
     """Run the program; errors that it foresees become one line on stderr and a fixed exit code."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="forensics", standalone_mode=False)
     except ForensicsError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)

@@ -10,13 +10,13 @@ from forensics.errors import UsageError
 __all__ = ["parse_pairs", "parse_thresholds"]
 
 
-def parse_pairs(values: Sequence[str] | None, option: str) -> dict[str, str]:
-    """Return ``OLD=NEW`` values as a mapping."""
+def parse_pairs(values: Sequence[str] | None, option: str, *, form: str = "OLD=NEW") -> dict[str, str]:
+    """Return ``OLD=NEW`` values as a mapping; ``form`` is what a wrong one is told."""
     pairs = {}
     for value in values or ():
         old, separator, new = value.partition("=")
         if not separator or not old:
-            raise UsageError(f"{option} {value!r} given; write it as OLD=NEW")
+            raise UsageError(f"{option} {value!r} given; write it as {form}")
         pairs[old] = new
     return pairs
 
@@ -24,7 +24,7 @@ def parse_pairs(values: Sequence[str] | None, option: str) -> dict[str, str]:
 def parse_thresholds(values: Sequence[str] | None) -> dict[str, float]:
     """Return ``NAME=VALUE`` values as numbers."""
     thresholds = {}
-    for name, text in parse_pairs(values, "--threshold").items():
+    for name, text in parse_pairs(values, "--threshold", form="NAME=VALUE").items():
         try:
             thresholds[name] = float(text)
         except ValueError:

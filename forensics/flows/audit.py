@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forensics.embed import comparison
-from forensics.flows.build import build
+from forensics.flows.build import build, first_record
 from forensics.flows.embedders import embedders_of
 from forensics.flows.facts import case_facts, fingerprint, run_facts
 from forensics.flows.index import open_index
@@ -111,6 +111,7 @@ def audit(
     references = open_index(index, source_roots=source_roots)
     embedders = embedders_of(references)
     queries_source = open_source(Path(source), path_column=path_column)
+    first_record(queries_source)
     workers = default_workers() if workers is None else workers
     clock = _Clock()
     with RunWriter(out) as writer:

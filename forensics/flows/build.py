@@ -27,7 +27,7 @@ from forensics.index.writer import IndexWriter, create_index, is_index, open_wri
 from forensics.sources import Source
 from forensics.types import Embedder, Progress, Record
 
-__all__ = ["PART_SIZE", "BuildResult", "add", "build", "whole_views"]
+__all__ = ["PART_SIZE", "BuildResult", "add", "build", "first_record", "whole_views"]
 
 PART_SIZE = 1024
 """Records a part: what a kill can cost, and what is held in memory."""
@@ -134,7 +134,7 @@ def build(
         with open_writer(out) as writer:
             number = 0 if writer.manifest.sources else writer.begin_source(entry)
             return _fill(writer, number, source, embedders, progress=progress, workers=workers)
-    _first_record(source)
+    first_record(source)
     entries = [
         EmbedderEntry(spec=e.spec, folder=folder_name(e.spec.name), views=tuple(views[e.spec.name])) for e in embedders
     ]
@@ -317,7 +317,7 @@ def _check_settings(
             )
 
 
-def _first_record(source: Source) -> None:
+def first_record(source: Source) -> None:
     """Let a missing or empty source speak before a folder is made."""
     if next(iter(source.records()), None) is None:
         raise SourceError(f"no image files in {source.root}; give a folder, a table of paths or tar files")

@@ -60,7 +60,10 @@ def embedders_of(index: Index) -> AuditEmbedders:
             continue
         usable.append(embedder)
         if "proprietary" in spec.weights_licence.lower():
-            notes.append(f"{name} is a proprietary build ({spec.weights_licence}); its weights are not redistributed.")
+            notes.append(
+                f"{name} is a proprietary build, used unmodified and not redistributed; its licence: "
+                f"{spec.weights_licence}."
+            )
     if not usable:
         raise SpecMismatchError(f"no embedder of the index {index.directory} can run here. {' '.join(notes)}")
     copy = next((e.spec.name for e in usable if e.spec.name.startswith("sscd")), None)

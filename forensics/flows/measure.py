@@ -30,6 +30,9 @@ _HASH_TOP = 2
 _HASH_TOP_ALONE = 8
 _HASH_MIN_SCORE = 0.70
 
+# Below this cosine a pair that local features do not align is not worth the slower search for a placing.
+_PLACING_SSCD = 0.25
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairRow:
@@ -91,7 +94,11 @@ def measured_pairs(
         for part, proposed in enumerate(tables):
             table = _worth_comparing(proposed, references)
             tasks = [
-                PairsTask(query=int(group["query"].iloc[0]), references=tuple(int(r) for r in group["reference"]))
+                PairsTask(
+                    query=int(group["query"].iloc[0]),
+                    references=tuple(int(number) for number in group["reference"]),
+                    placing=tuple(bool(worth) for worth in group["placing"]),
+                )
                 for _, group in table.groupby("query", sort=False)
             ]
             file = cache / f"part-{part:05d}.json"
@@ -113,7 +120,10 @@ def measured_pairs(
 
 
 def _worth_comparing(table: pd.DataFrame, references: Index) -> pd.DataFrame:
-    """Keep what a copy descriptor or CLIP proposed, and what a hash proposed with more than chance."""
+    """Keep what a copy descriptor or CLIP proposed, and what a hash proposed with more than chance.
+
+    The column ``placing`` (bool) is added.
+    """
     keep = np.zeros(len(table), np.bool_)
     alone = all(spec.kind == "bits" for name, spec in references.specs.items() if f"rank:{name}" in table)
     hash_top, hash_min = (_HASH_TOP_ALONE, 0.0) if alone else (_HASH_TOP, _HASH_MIN_SCORE)
@@ -125,7 +135,9 @@ def _worth_comparing(table: pd.DataFrame, references: Index) -> pd.DataFrame:
             keep |= rank > 0
         else:
             keep |= (rank > 0) & (rank <= hash_top) & (table[f"score:{name}"].to_numpy() >= hash_min)
-    return table[keep].reset_index(drop=True)
+    kept = table[keep].reset_index(drop=True)
+    copy = next((f"score:{name}" for name in references.specs if name.startswith("sscd")), "")
+    return kept.assign(placing=kept[copy] >= _PLACING_SSCD if copy in kept else True)
 
 
 def _rows(
@@ -157,6 +169,7 @@ def _rows(
             "log10_nfa": round(verification.log10_nfa, 3),
             "similarity": round(verification.similarity, 4),
             "colour": round(verification.colour, 4),
+            "correlation": round(verification.correlation, 4) or None,  # 0: not tried
             "query_area": round(verification.query_area, 4),
             "reference_area": round(verification.reference_area, 4),
             "mirrored": verification.mirrored,

@@ -43,10 +43,14 @@ class PairsInit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairsTask:
-    """One query and the references to compare it with, as numbers of images in their indexes."""
+    """One query and the references to compare it with, as numbers of images in their indexes.
+
+    ``placing`` tells for each reference whether the slower comparison is worth its time where features find nothing.
+    """
 
     query: int
     references: tuple[int, ...]
+    placing: tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,10 @@ def verify_pairs(init: PairsInit, task: PairsTask) -> tuple[Verification, ...]:
     if isinstance(query, str):
         reason = f"the generated image is {query}"
         return tuple(Verification(status="unverified", reason=reason) for _ in task.references)
-    return tuple(_verify(query, references, number) for number in task.references)
+    return tuple(
+        _verify(query, references, number, placing=placing)
+        for number, placing in zip(task.references, task.placing, strict=True)
+    )
 
 
 def picture(init: PairsInit, task: PicturesTask) -> bytes | None:
@@ -82,7 +89,7 @@ def _cache() -> OrderedDict[int, Features | str]:
     return OrderedDict()
 
 
-def _verify(query: Features, references: Index, number: int) -> Verification:
+def _verify(query: Features, references: Index, number: int, *, placing: bool) -> Verification:
     cache = _cache()
     reference = cache.pop(number, None) or _features(references, number)
     cache[number] = reference
@@ -90,7 +97,7 @@ def _verify(query: Features, references: Index, number: int) -> Verification:
         cache.popitem(last=False)
     if isinstance(reference, str):
         return Verification(status="unverified", reason=f"the reference is {reference}")
-    return verify_pair(query, reference)
+    return verify_pair(query, reference, placing=placing)
 
 
 def _features(index: Index, number: int) -> Features | str:

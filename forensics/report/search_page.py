@@ -10,12 +10,13 @@ from typing import Any
 
 from forensics.report.files import write_bytes
 from forensics.report.html import template
+from forensics.report.words import figure, measure
 from forensics.types import ImageRef, Scalar
 
 __all__ = ["SearchMatch", "render_search"]
 
-_SHOWN = ("sscd", "sscd_whole", "clip", "phash", "pdq", "inliers", "log10_nfa", "similarity", "query_area",
-          "reference_area")  # fmt: skip
+_SHOWN = ("sscd", "sscd_whole", "clip", "phash", "pdq", "inliers", "log10_nfa", "similarity", "correlation",
+          "query_area", "reference_area")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,11 @@ def render_search(
             "verdict": str(match.fields["verdict"]).replace("_", " "),
             "reasons": match.fields["reasons"],
             "metadata": [(key, value) for key, value in match.metadata.items() if value not in (None, "")],
-            "measurements": [(name, match.fields[name]) for name in _SHOWN if match.fields.get(name) is not None],
+            "measurements": [
+                (measure(name).label, figure(match.fields[name], measure(name).form))
+                for name in _SHOWN
+                if match.fields.get(name) is not None
+            ],
         }
         for match in matches
     ]

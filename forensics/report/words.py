@@ -83,6 +83,11 @@ MEASUREMENTS = {
     ),
     "expected_false": Measure("False findings expected", "at this threshold, in a search of this size"),
     "mirrored": Measure("Mirrored", "the match is with the mirror image"),
+    "correlation": Measure(
+        "Correlation in the best place",
+        "one image laid over the other where too few details match: 1 is equal, 0 is unrelated",
+        threshold="placing_correlation",
+    ),
     "verified": Measure("Compared in detail", "both images' pixels could be had and were compared"),
     "view": Measure("Part most alike", "which view of the generated image is nearest to the reference"),
     "sscd": Measure("Copy descriptor SSCD, best part", "likeness of the part that is most alike: 1 is equal"),

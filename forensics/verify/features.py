@@ -24,8 +24,10 @@ FRAME_SIDE = 512
 MAX_FEATURES = 1200
 """Features kept an image, the strongest first."""
 
-# Low-contrast features matter: a generator's redraw and a blurred paste have few others.
-_CONTRAST_THRESHOLD = 0.02
+# Smooth pictures, redraws and small crops have few strong features. MAX_FEATURES keeps the strongest, so these low
+# thresholds change nothing where there are enough.
+_CONTRAST_THRESHOLD = 0.004
+_EDGE_THRESHOLD = 20.0
 
 _BINS = np.arange(128).reshape(4, 4, 8)
 _MIRROR = np.ascontiguousarray(_BINS[::-1, :, (-np.arange(8)) % 8]).ravel()
@@ -89,7 +91,7 @@ def extract(image: UInt8Array, *, width: int = 0, height: int = 0) -> Features:
     size = (max(8, round(w * scale)), max(8, round(h * scale)))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     frame = np.asarray(cv2.resize(image, size, interpolation=interpolation), dtype=np.uint8)
-    sift = cv2.SIFT_create(nfeatures=MAX_FEATURES, contrastThreshold=_CONTRAST_THRESHOLD)
+    sift = cv2.SIFT_create(nfeatures=MAX_FEATURES, contrastThreshold=_CONTRAST_THRESHOLD, edgeThreshold=_EDGE_THRESHOLD)
     keypoints, raw = sift.detectAndCompute(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), None)
     points: NDArray[np.float32] = np.array([k.pt for k in keypoints], np.float32).reshape(-1, 2)
     descriptors = np.zeros((0, 128), np.float32) if raw is None else np.asarray(raw, np.float32)
