@@ -31,10 +31,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from forensics.embed.sscd import DECODE_SIZE
 from forensics.images import decode, resize
 
 SIDE = 320
-NEED = 400  # EmbedderSpec.decode_size of a descriptor that takes 320 x 320
+NEED = DECODE_SIZE
 Array = np.ndarray[Any, Any]
 
 

@@ -35,7 +35,7 @@ _ONNX_BATCH = 4
 _ONNX_CALLS = 16
 _TORCH_BATCH = {"cpu": 8, "cuda": 128}
 _RESIZE = f"antialiased resize to {SIDE}x{SIDE} (skewed)"
-_DECODE_SIZE = 2 * SIDE
+DECODE_SIZE = SIDE * 3 // 2
 
 
 class OnnxSscd:
@@ -66,7 +66,7 @@ class OnnxSscd:
             preprocessing=f"{_RESIZE}, uint8; ImageNet normalisation inside the model",
             weights_sha256=sha256,
             weights_licence=licence,
-            decode_size=_DECODE_SIZE,
+            decode_size=DECODE_SIZE,
         )
 
     @property
@@ -140,7 +140,7 @@ class TorchSscd:
             preprocessing=f"{_RESIZE}, ImageNet mean and standard deviation",
             weights_sha256=sha256,
             weights_licence=licence,
-            decode_size=_DECODE_SIZE,
+            decode_size=DECODE_SIZE,
         )
 
     @property
