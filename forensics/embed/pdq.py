@@ -95,10 +95,22 @@ def _averaging(length: int) -> Any:
     window = (length + 2 * _SMALL - 1) // (2 * _SMALL)
     ahead = (window + 2) // 2 - 1
     at = np.arange(length)
-    inside = (at[None, :] <= at[:, None] + ahead) & (at[None, :] > at[:, None] + ahead - window)
-    box = csr_array(inside / inside.sum(axis=1, keepdims=True))
+    low, high = np.maximum(at + ahead - window + 1, 0), np.minimum(at + ahead + 1, length)  # a box is [low, high)
     places = ((np.arange(_SMALL) + 0.5) * length / _SMALL).astype(np.int64)
-    return csr_array((box[places] @ box).astype(np.float32))
+    indices, weights, stops = [], [], [0]
+    for place in places:
+        boxes = at[low[place] : high[place]]  # the first filter's outputs that the second averages
+        share = 1.0 / ((high[place] - low[place]) * (high[boxes] - low[boxes]))
+        first, last = low[boxes[0]], high[boxes[-1]]
+        # Each box adds its share from low to high: sums of steps, because a matrix of length x length is gigabytes.
+        steps = np.zeros(last - first + 1)
+        np.add.at(steps, low[boxes] - first, share)
+        np.add.at(steps, high[boxes] - first, -share)
+        indices.append(at[first:last])
+        weights.append(np.cumsum(steps)[:-1])
+        stops.append(stops[-1] + last - first)
+    values = np.concatenate(weights).astype(np.float32)
+    return csr_array((values, np.concatenate(indices), np.array(stops)), shape=(_SMALL, length))
 
 
 @lru_cache(maxsize=512)

@@ -143,3 +143,17 @@ def test_crop_resistant_score_of_featureless_images_is_zero():
 def test_only_the_crop_resistant_hash_has_a_score_of_its_own():
     assert [name for name in HASHES if embed.comparison(embed.create(name))] == ["crop-resistant"]
     assert [name for name in HASHES if embed.has_quality(embed.create(name))] == ["pdq"]
+
+
+def test_a_very_long_image_costs_no_more_than_its_pixels() -> None:
+    """A filter of 60,000 pixels once was a dense matrix of 29 GB."""
+    import tracemalloc
+
+    image = np.zeros((60_000, 20, 3), np.uint8)
+    image[::7] = 255
+    embedder = embed.create("pdq")
+    tracemalloc.start()
+    embedder.prepare(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200 << 20
