@@ -6,7 +6,7 @@ EXTRA ?= cpu
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.forensics-setup
 
-.PHONY: help setup demo test test-slow lint example docs bench clean
+.PHONY: help setup demo corpus demo-world demo-world-install test test-slow lint example docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	  echo "note: without SSCD the audit compares by hashes and geometry only; later: forensics weights fetch sscd-int8"
 	@touch $@
 
-demo: setup  ## one real audit on the embedded default; prints where the report lies
+demo: setup  ## generate, audit and grade in the embedded world; prints where the report lies
 	$(BIN)/forensics demo --out reports/demo --seed 1
 
 test: setup lint  ## lint, types, import rules and the tests
@@ -41,6 +41,22 @@ lint: setup
 
 example: setup  ## rebuild reports/example, the committed run
 	$(BIN)/forensics demo --out reports/example --seed 1
+
+SHORT ?=
+WORLD ?= models/kvadrat$(SHORT)
+corpus: setup  ## draw index_data/demo anew: ROOTS="DIR DIR …" (where its packages' files lie)
+	$(BIN)/python index_data/make_corpus.py $(foreach root,$(ROOTS),--root $(root))
+
+demo-world-install:  ## make models/kvadrat the checkout's own model, and build its reference index
+	mkdir -p index_data/kvadrat
+	cp -r $(WORLD)/bpe.model $(WORLD)/vqgan $(WORLD)/transformer $(WORLD)/clip index_data/kvadrat/
+	$(BIN)/python index_data/make_index.py
+
+demo-world: setup  ## train the embedded world from its corpus, hours on 2 cores (SHORT=--short: two minutes)
+	$(BIN)/forensics train tokenizer --data index_data/demo --out $(WORLD) $(SHORT)
+	$(BIN)/forensics train vqgan --data index_data/demo --out $(WORLD) $(SHORT)
+	$(BIN)/forensics train transformer --data index_data/demo --out $(WORLD) $(SHORT)
+	$(BIN)/forensics train clip --data index_data/demo --out $(WORLD) $(SHORT)
 
 docs: setup  ## rebuild docs/cli.md from the program
 	COLUMNS=100 $(BIN)/python -m typer forensics.cli.app utils docs --name forensics --title "Command line" --output docs/cli.md

@@ -8,7 +8,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# MKL's products otherwise round differently with the number of rows and threads, and one token in some ten thousand is
+# then another: an image would depend on the batch that it was drawn in. Read when MKL computes for the first time.
+os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
 
 if TYPE_CHECKING:
     from forensics.flows.audit import audit

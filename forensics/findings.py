@@ -7,15 +7,15 @@ or place, or too little evidence; kept as a lead, never counted. ``none``: nothi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from forensics.scoring import ScoreModel
 from forensics.thresholds import Threshold
-from forensics.types import Scalar
+from forensics.types import Box, Scalar
 
-__all__ = ["Verdict", "VerdictKind", "decide"]
+__all__ = ["Verdict", "VerdictKind", "decide", "outdone"]
 
 VerdictKind: TypeAlias = Literal["near_copy", "partial_copy", "similar", "none"]
 
@@ -85,6 +85,42 @@ def decide(
         or number(measurements, "clip") >= thresholds["lead_clip"].value
     )
     return Verdict(kind="similar" if lead else "none", belief=belief, reasons=tuple(reasons))
+
+
+def outdone(claims: Sequence[tuple[float, Box | None]], *, gap: float) -> list[int | None]:
+    """Return, for each claim about one query, the claim that explains the same region better, or None.
+
+    References of one design (covers with the same board and title, pictures under the same mark) match a query that
+    copies one of them by what they share. The one that was copied agrees everywhere in the region; the others do not.
+    True duplicates agree alike, so all of them stay.
+
+    Parameters
+    ----------
+    claims : sequence of (similarity, query box or None)
+        Structural agreement in [-1, 1], and the matched region in the query; None where nothing was located.
+    gap : float
+        How much better the other must agree.
+    """
+    better: list[int | None] = []
+    for similarity, box in claims:
+        rivals = [
+            (other, place)
+            for place, (other, place_box) in enumerate(claims)
+            if box is not None
+            and place_box is not None
+            and other - similarity >= gap
+            and _overlap(box, place_box) >= 0.5
+        ]
+        better.append(max(rivals)[1] if rivals else None)
+    return better
+
+
+def _overlap(one: Box, two: Box) -> float:
+    """Return the share of box ``one`` that box ``two`` covers."""
+    width = min(one[2], two[2]) - max(one[0], two[0])
+    height = min(one[3], two[3]) - max(one[1], two[1])
+    area = (one[2] - one[0]) * (one[3] - one[1])
+    return max(width, 0) * max(height, 0) / area if area else 0.0
 
 
 def number(measurements: Mapping[str, Scalar], name: str) -> float:

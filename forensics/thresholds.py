@@ -57,10 +57,20 @@ THRESHOLDS: Mapping[str, Threshold] = MappingProxyType(
             unit="log10 of the expected number of chance alignments, at most",
             source="a contrario: fewer than one chance alignment in 100 pairs",
         ),
+        "outdone": Threshold(
+            value=0.15,
+            unit="structural agreement by which another reference must agree better in the same region to explain it",
+            source="choice: in the embedded world covers of one design stay 0.25 behind the copied one",
+        ),
         "placing_correlation": Threshold(
             value=0.9,
             unit="correlation of the one image with the part of the other that it covers, from which it is located",
             source="the strongest of 150 unrelated pairs that SSCD proposed reached 0.80; see docs/method.md",
+        ),
+        "known_mark": Threshold(
+            value=1.3,
+            unit="correlation with a known mark over the largest of unmarked pictures, at least",
+            source="bench/known_marks.py: no false alarm among the 1,768 unmarked pictures that it was set on",
         ),
         "quality_pdq": Threshold(
             value=50.0, unit="PDQ quality, at least", source="PDQ's authors call 49 and less unusable"

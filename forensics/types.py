@@ -27,6 +27,9 @@ __all__ = [
     "EmbedderSpec",
     "Finding",
     "FindingKind",
+    "GeneratedImage",
+    "Generator",
+    "GeneratorSpec",
     "ImageRef",
     "ImageState",
     "Lead",
@@ -35,6 +38,7 @@ __all__ = [
     "Record",
     "Region",
     "Scalar",
+    "Scorer",
     "Verification",
     "View",
 ]
@@ -274,4 +278,95 @@ class Progress(Protocol):
 
     def __call__(self, stage: str, done: int, total: int | None) -> None:
         """Report that ``done`` of ``total`` (None: unknown) items of ``stage`` are finished."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorSpec:
+    """What a generator is, exactly; every image that it makes carries this.
+
+    Attributes
+    ----------
+    name : str
+        As the user gave it: ``malevich``, ``kvadrat``, ``dummy``, a folder, ``diffusers:…``, ``module:attr``.
+    kind : str
+        ``rudalle``, ``diffusers``, ``callable`` or a plug-in's own word.
+    weights : mapping of str to str
+        File name to SHA-256 (hex) of every weight file in use; empty where there are none to name.
+    settings : mapping
+        What an image depends on besides prompt and seed, as plain values; those that a prompt may set for itself are
+        the keys of :attr:`defaults`.
+    defaults : mapping
+        Settings that :meth:`Generator.generate` takes, with the values they have where none is given.
+    licence : str
+        Of the weights, as far as it is known.
+    """
+
+    name: str
+    kind: str
+    weights: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Scalar] = field(default_factory=dict)
+    defaults: Mapping[str, Scalar] = field(default_factory=dict)
+    licence: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spec as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedImage:
+    """One generated image.
+
+    Attributes
+    ----------
+    pixels : ndarray
+        (H, W, 3) uint8 RGB.
+    measurements : mapping
+        What the generator knows of the image: ``perplexity``, ``prompt_used`` where the prompt was cut, …
+    tokens : tuple of int
+        The codebook indices of an autoregressive generator, row by row; empty for others.
+    """
+
+    pixels: UInt8Array
+    measurements: Mapping[str, Scalar] = field(default_factory=dict)
+    tokens: tuple[int, ...] = ()
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Makes images. Image i depends on (model, prompt i, seed i, settings) alone, not on what else is in the call."""
+
+    @property
+    def spec(self) -> GeneratorSpec:
+        """What this generator is."""
+        ...
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        settings: Mapping[str, Scalar],
+        progress: Progress | None = None,
+    ) -> Sequence[GeneratedImage]:
+        """Return one image a (prompt, seed), in order; one call is one batch.
+
+        ``settings`` holds values for keys of ``spec.defaults``; ``progress`` is told steps done (tokens, denoising
+        steps) of all in this call.
+        """
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Says how well images fit prompts, for ranking; files are never reordered by it."""
+
+    @property
+    def name(self) -> str:
+        """The column that its scores are written to: ``clip``, ``ruclip`` or another."""
+        ...
+
+    def score(self, images: Sequence[UInt8Array], prompts: Sequence[str]) -> FloatArray:
+        """Return (n,) scores of (H, W, 3) uint8 RGB images and their prompts, pair by pair; higher fits better."""
         ...

@@ -6,7 +6,7 @@ import csv
 import shutil
 from pathlib import Path
 
-DATA = Path(__file__).parent.parent / "index_data" / "demo"
+DATA = Path(__file__).parent.parent / "index_data" / "edits"
 
 
 def write_small_demo(folder: Path, *, suspects: int, spare: int) -> Path:

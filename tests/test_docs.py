@@ -18,6 +18,7 @@ from forensics import schema
 from forensics.cli.app import app
 from forensics.embed import EMBEDDERS
 from forensics.errors import ExitCode
+from forensics.generate import GENERATORS
 from forensics.thresholds import THRESHOLDS
 
 ROOT = Path(__file__).parent.parent
@@ -98,7 +99,7 @@ def test_options_that_the_pages_name_exist() -> None:
 
 def test_names_are_mentioned() -> None:
     text = "\n".join(_text(page) for page in PAGES)
-    for name in EMBEDDERS.targets():
+    for name in (*EMBEDDERS.targets(), *GENERATORS.targets()):
         assert re.search(rf"\b{re.escape(name)}\b", text), name
     for code in ExitCode:
         assert re.search(rf"(?:[Ee]xit codes?|exit)[^.\n]*\b{int(code)}\b", text), code

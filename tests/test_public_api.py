@@ -62,7 +62,7 @@ def test_the_example_of_the_readme_runs_as_a_script(tmp_path: Path) -> None:
     """As it stands, in a folder that holds a part of the embedded pictures; a script needs no main guard."""
     code = re.search(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
     assert code
-    write_small_demo(tmp_path / "index_data" / "demo", suspects=2, spare=2)
+    write_small_demo(tmp_path / "index_data" / "edits", suspects=2, spare=2)
     (tmp_path / "example.py").write_text(code[1], "utf-8")
     done = subprocess.run(
         [sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120

@@ -6,15 +6,17 @@ from collections.abc import Callable
 
 import typer
 
-from forensics.cli import audit, demo, doctor, index, report, search, weights
+from forensics.cli import audit, demo, doctor, generate, index, report, search, train, weights
 
 __all__ = ["COMMANDS"]
 
 COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
+    generate.register,
     audit.register,
     search.register,
     index.register,
     report.register,
+    train.register,
     weights.register,
     doctor.register,
     demo.register,

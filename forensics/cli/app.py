@@ -31,11 +31,15 @@ for _register in COMMANDS:
 # Newer versions of typer carry their own click: the public BadParameter leads to the base class that is in use.
 _CommandLineError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
+_INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the program; errors that it foresees become one line on stderr and a fixed exit code."""
     try:
         code = app(prog_name="forensics", standalone_mode=False)
+        if code == _INTERRUPTED:  # newer versions of typer make an exit code of Ctrl-C
+            raise KeyboardInterrupt
     except ForensicsError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)
@@ -44,7 +48,7 @@ def main() -> None:
         sys.exit(ExitCode.USAGE)
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted: what was finished is kept; run the same command again to go on\n")
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         sys.exit(ExitCode.CLEAN)
     except OSError as error:  # a full disk, a folder that may not be written: the operator's to mend, not a bug

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from forensics.types import Progress
 
@@ -15,26 +16,40 @@ _LINE_EVERY_SECONDS = 15.0
 
 
 class _Lines:
-    """Plain progress for logs: one line when a stage begins and then every 15 seconds."""
+    """Plain progress for logs: one line when a stage begins and then every 15 seconds; stages may take turns."""
 
     def __init__(self) -> None:
-        self._stage, self._said = "", -1
-        self._start = self._last = 0.0
+        self._stages: dict[str, _Stage] = {}
 
     def __call__(self, stage: str, done: int, total: int | None) -> None:
         now = time.monotonic()
-        if stage != self._stage:
-            self._stage, self._start, self._last, self._said = stage, now, now, -1
+        if stage not in self._stages:
+            self._stages[stage] = _Stage(now)
             sys.stderr.write(f"{stage} …\n")
-        if done == self._said or (now - self._last < _LINE_EVERY_SECONDS and done != total):
+        seen = self._stages[stage]
+        if done == seen.said or (now - seen.last < _LINE_EVERY_SECONDS and done != total):
             return
-        self._last, self._said = now, done
-        rate = done / max(now - self._start, 1e-9)
+        seen.last, seen.said = now, done
+        rate = done / max(now - seen.start, 1e-9)
         left = f", {_duration((total - done) / rate)} left" if total and total > done and rate > 0 else ""
-        took = f" in {_duration(now - self._start)}" if done == total else ""
+        took = f" in {_duration(now - seen.start)}" if done == total else ""
         # one item alone tells no rate
-        speed = f" ({rate:.1f}/s{left})" if done > 1 and now > self._start else ""
+        speed = f" ({_rate(rate)}{left})" if done > 1 and now > seen.start else ""
         sys.stderr.write(f"{stage}: {done:,}/{f'{total:,}' if total is not None else '?'}{took}{speed}\n")
+
+
+@dataclass(slots=True)
+class _Stage:
+    start: float
+    last: float = field(init=False)
+    said: int = -1
+
+    def __post_init__(self) -> None:
+        self.last = self.start
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.1f}/s" if rate >= 1 else f"{rate:.2g}/s"
 
 
 def _duration(seconds: float) -> str:
@@ -73,6 +88,6 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
                 tasks[stage] = (bar.add_task(stage, total=total, rate=""), time.monotonic())
             task, start = tasks[stage]
             rate = done / max(time.monotonic() - start, 1e-9)
-            bar.update(task, completed=done, total=total, rate=f"{rate:.1f}/s")
+            bar.update(task, completed=done, total=total, rate=_rate(rate))
 
         yield report

@@ -31,6 +31,14 @@ Example:
     forensics weights import sscd-disc-mixup sscd_disc_mixup.torchscript.pt
 """
 
+_CONVERT = """
+Example:
+
+    forensics weights convert malevich --dtype float16
+
+    forensics weights convert malevich --weights checkpoints/ --out malevich-fp16 --dtype float16
+"""
+
 _NAME = "Name of a model: one of `forensics weights`, `clip:ARCH/TAG` (open_clip) or `clip-hf:OWNER/NAME`."
 
 
@@ -45,6 +53,7 @@ def register(app: typer.Typer) -> None:
     group.callback()(show)
     group.command("fetch", epilog=_FETCH, short_help="Fetch weights from where they are published.")(fetch)
     group.command("import", epilog=_IMPORT, short_help="Take a file of weights that you have.")(import_)
+    group.command("convert", epilog=_CONVERT, short_help="Convert a ruDALL-E model to safetensors, once.")(convert)
     app.add_typer(group, name="weights")
 
 
@@ -93,6 +102,48 @@ def import_(
     from forensics import weights
 
     _report(weights.import_file(name, file))
+
+
+def convert(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="`malevich` …, or a folder with config.json and the files it is for.")
+    ],
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Folder with the published files, or the one checkpoint.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder to write; by default the one in which `forensics generate` looks first."),
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="Of the transformer: `float32`, `float16` or `bfloat16`; the VQGAN stays float32.")
+    ] = "float32",
+    dwt: Annotated[bool, typer.Option("--dwt", help="Convert the VQGAN that has the wavelet decoder.")] = False,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="Cache folder of the Hugging Face hub; its own by default.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Open no connection.")] = False,
+) -> None:
+    """Convert a ruDALL-E model's files to safetensors with manifests (SHA-256, source, licence) and a type of choice.
+
+    The files pass through a tensor at a time. What is converted already is kept; a file that is cut off, of another
+    architecture or incomplete is named.
+    """
+    from typing import cast
+
+    from forensics.errors import UsageError
+    from forensics.generate import GeneratorOptions
+    from forensics.generate.rudalle.bundle import convert_model
+    from forensics.generate.rudalle.checkpoints import DTYPES, Dtype
+
+    if dtype not in DTYPES:
+        raise UsageError(f"type {dtype!r} given; choose one of: {', '.join(DTYPES)}")
+    options = GeneratorOptions(weights=weights, cache=cache, offline=offline, dwt=dwt)
+    bundle = convert_model(model, dtype=cast("Dtype", dtype), out=out, options=options)
+    for name, manifest in bundle.manifests.items():
+        kept = manifest["weights"]
+        typer.echo(f"{name}: {manifest['dtype']}, {kept['bytes'] / 1e6:,.1f} MB, SHA-256 {kept['sha256']}")
+    typer.echo(f"folder: {bundle.folder}")
 
 
 def _report(found: Found) -> None:

@@ -9,11 +9,14 @@ Names that :func:`create` understands:
 ``clip:ARCH@FILE``
     An architecture and a local checkpoint: safetensors, or a state dict that ``torch.load(weights_only=True)`` reads.
     An ``open_clip_config.json`` beside it may state ``preprocess_cfg``.
+``clip:@FOLDER``
+    An architecture of its own: a folder with ``open_clip_config.json`` and ``open_clip_model.safetensors``, as
+    open_clip publishes models and ``forensics train clip`` writes them (with a ``bpe.model``).
 ``clip-hf:FOLDER_OR_ID``
     A checkpoint of transformers' CLIPModel: a local folder, or a hub id that was fetched.
 
-A local checkpoint's spec is named after its bytes (``clip:ARCH@sha256-…``), so that an index built with it does not
-depend on where the file lies; that name is understood too wherever the file was used or given once.
+A local checkpoint's spec is named after its bytes (``clip:ARCH@sha256-…``, ``clip:@sha256-…``), so that an index built
+with it does not depend on where the file lies; that name is understood too wherever the file was used or given once.
 """
 
 from __future__ import annotations
@@ -29,11 +32,11 @@ import numpy as np
 from PIL import Image
 
 from forensics import weights
-from forensics.embed.clip_models import load_open_clip, load_transformers, open_clip_settings
+from forensics.embed.clip_models import Towers, load_open_clip, load_transformers, open_clip_settings
 from forensics.embed.rows import stack_images, unit_rows
 from forensics.embed.runtime import device
 from forensics.errors import UsageError, WeightsError
-from forensics.types import Embedder, EmbedderSpec
+from forensics.types import EmbedderSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["Clip", "ClipInput", "create"]
 
 DEFAULT = "clip:{}/{}".format(*weights.CLIP_DEFAULT)
+_OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
+_AS_GIVEN = "as given"  # the licence of a checkpoint that does not state one
 _BATCH = {"cpu": 16, "cuda": 256}
 _OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -89,22 +94,26 @@ class ClipInput:
 
 
 class Clip:
-    """The image tower of a CLIP checkpoint. The model is loaded at the first ``embed``; a pickled copy stays light.
+    """A CLIP checkpoint. The model is loaded at the first ``embed``; a pickled copy stays light.
 
     Parameters
     ----------
     spec : EmbedderSpec
     inputs : ClipInput
     load : callable
-        Takes a device name, returns a function from (b, 3, side, side) float tensor to (b, dim) tensor.
+        Takes a device name, returns the model.
+    where : str
+        Torch device; by default what the user set, see :mod:`forensics.embed.runtime`.
     """
 
-    def __init__(self, spec: EmbedderSpec, inputs: ClipInput, load: Callable[[str], Callable[[Any], Any]]) -> None:
+    def __init__(
+        self, spec: EmbedderSpec, inputs: ClipInput, load: Callable[[str], Towers], *, where: str = ""
+    ) -> None:
         self._spec = spec
         self._inputs = inputs
         self._load = load
-        self._model: Callable[[Any], Any] | None = None
-        self._device = "cpu"
+        self._model: Towers | None = None
+        self._device = where
 
     @property
     def spec(self) -> EmbedderSpec:
@@ -117,33 +126,52 @@ class Clip:
 
     def embed(self, prepared: Sequence[UInt8Array]) -> NDArray[np.float32]:
         """Return (n, dim) float32 with unit norm."""
-        side, dim = self._inputs.side, self._spec.dim
-        if self._model is None:
-            self._device = device()
-            self._model = self._load(self._device)
-        rows = [np.empty((0, dim), np.float32)]
-        step = _BATCH[self._device]
-        for start in range(0, len(prepared), step):
-            batch = stack_images(prepared[start : start + step], side)
-            rows.append(self._run(self._model, batch))
-        return unit_rows(np.concatenate(rows), self._spec.name)
-
-    def _run(self, model: Callable[[Any], Any], batch: UInt8Array) -> NDArray[np.float32]:
         import torch
 
-        with torch.inference_mode(), torch.autocast("cuda", torch.float16, enabled=self._device == "cuda"):
-            pixels = torch.from_numpy(batch).to(self._device).permute(0, 3, 1, 2).float() / 255
+        model, side = self._loaded(), self._inputs.side
+
+        def image(batch: Sequence[UInt8Array]) -> Any:
+            pixels = torch.from_numpy(stack_images(batch, side)).to(self._device).permute(0, 3, 1, 2).float() / 255
             mean = torch.tensor(self._inputs.mean, device=self._device).view(3, 1, 1)
             std = torch.tensor(self._inputs.std, device=self._device).view(3, 1, 1)
-            out = model((pixels - mean) / std)
-        result: NDArray[np.float32] = out.float().cpu().numpy()
-        return result
+            return model.image((pixels - mean) / std)
+
+        return self._rows(image, prepared)
+
+    def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return (n, dim) float32 with unit norm, to be compared with images by cosine.
+
+        A text that is longer than the model reads is cut. Raises :class:`WeightsError` where the model's tokenizer is
+        not on this machine.
+        """
+        return self._rows(self._loaded().text, texts)
+
+    def at(self, where: str) -> Clip:
+        """Return the same embedder, to be loaded onto another torch device."""
+        return Clip(self._spec, self._inputs, self._load, where=where)
+
+    def _loaded(self) -> Towers:
+        if self._model is None:
+            self._device = self._device or device()
+            self._model = self._load(self._device)
+        return self._model
+
+    def _rows(self, run: Callable[[Any], Any], items: Sequence[Any]) -> NDArray[np.float32]:
+        """Return the unit rows of ``run`` over batches of images or texts."""
+        import torch
+
+        rows = [np.empty((0, self._spec.dim), np.float32)]
+        cuda = self._device.startswith("cuda")
+        step = _BATCH["cuda" if cuda else "cpu"]
+        with torch.inference_mode(), torch.autocast("cuda", torch.float16, enabled=cuda):
+            rows += [run(items[start : start + step]).float().cpu().numpy() for start in range(0, len(items), step)]
+        return unit_rows(np.concatenate(rows), self._spec.name)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_model": None}
 
 
-def create(name: str) -> Embedder:
+def create(name: str) -> Clip:
     """Return the CLIP embedder called ``name``: see the module's docstring. Nothing is fetched.
 
     Raises
@@ -160,9 +188,16 @@ def create(name: str) -> Embedder:
     if base == "clip" and "@" in rest:
         arch, _, file = rest.partition("@")
         path = _local(file)
+        if not arch and path.is_dir():
+            path /= _OPEN_CLIP_WEIGHTS
+            if not path.is_file():
+                raise WeightsError(f"{path.parent} has no {path.name}; a folder as open_clip publishes models needed")
         digest = weights.remember(path)
         name = f"clip:{arch}@sha256-{digest[:16]}"
-        return _from_open_clip(name, arch, path, _config_beside(path), digest=digest, licence="as given")
+        config = _config_beside(path)
+        settings = dict(config.get("preprocess_cfg", {}))
+        licence = _AS_GIVEN if arch else _stated_licence(config)
+        return _from_open_clip(name, arch or path.parent, path, settings, digest=digest, licence=licence)
     if base == "clip" and "/" in rest:
         arch, _, tag = rest.partition("/")
         found = weights.require(name)
@@ -170,7 +205,7 @@ def create(name: str) -> Embedder:
         licence = found.model.licence
         return _from_open_clip(name, arch, found.path, settings, digest=found.sha256, licence=licence)
     raise UsageError(
-        f"{name!r} given; accepted: clip, clip:ARCH/TAG and clip:ARCH@FILE (open_clip), "
+        f"{name!r} given; accepted: clip, clip:ARCH/TAG, clip:ARCH@FILE and clip:@FOLDER (open_clip), "
         "clip-hf:FOLDER_OR_ID (transformers)"
     )
 
@@ -192,7 +227,13 @@ def _local(text: str) -> Path:
 
 def _config_beside(path: Path) -> dict[str, Any]:
     config = path.parent / "open_clip_config.json"
-    return dict(_json(config).get("preprocess_cfg", {})) if config.is_file() else {}
+    return _json(config) if config.is_file() else {}
+
+
+def _stated_licence(config: dict[str, Any]) -> str:
+    """Return what a folder says of its own weights, as ``forensics train clip`` writes it."""
+    about = config.get("about")
+    return str((about.get("licence") if isinstance(about, dict) else None) or _AS_GIVEN)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -213,8 +254,8 @@ def _triple(value: Any, default: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _from_open_clip(
-    name: str, arch: str, path: Path, settings: dict[str, Any], *, digest: str, licence: str
-) -> Embedder:
+    name: str, arch: str | Path, path: Path, settings: dict[str, Any], *, digest: str, licence: str
+) -> Clip:
     config = open_clip_settings(arch)
     size = settings.get("size") or config["vision_cfg"].get("image_size", 224)
     sides = set(size) if isinstance(size, (list, tuple)) else {size}
@@ -234,14 +275,14 @@ def _from_open_clip(
     return Clip(_spec(name, int(config["embed_dim"]), inputs, digest, licence), inputs, load)
 
 
-def _from_transformers(name: str, text: str) -> Embedder:
+def _from_transformers(name: str, text: str) -> Clip:
     if Path(text).expanduser().exists() or text.startswith("sha256-") or text.count("/") != 1:
         given = _local(text)
         folder = given if given.is_dir() else given.parent
         file = folder / "model.safetensors"
         if not file.is_file():
             raise WeightsError(f"{folder} has no model.safetensors; save the model with save_pretrained()")
-        digest, licence = weights.remember(file), "as given"
+        digest, licence = weights.remember(file), _AS_GIVEN
         name = f"clip-hf:sha256-{digest[:16]}"
     else:
         found = weights.require(name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from forensics.flows.pairs import PairsInit, PicturesTask
 from forensics.flows.results import AuditResult
 from forensics.flows.verdicts import Verdicts
 from forensics.flows.views import Effort, query_views
+from forensics.images import decode
 from forensics.report.redact import parse_redactions
 from forensics.report.writer import ImageRow, RunWriter
 from forensics.scoring import load_model
@@ -29,16 +31,60 @@ from forensics.thresholds import with_overrides
 from forensics.workers import Success, WorkerPool
 
 if TYPE_CHECKING:
+    from forensics.detect import KnownMark
     from forensics.index import Index
+    from forensics.sources import Source
+    from forensics.thresholds import Threshold
     from forensics.types import Progress
 
-__all__ = ["audit"]
+__all__ = ["AuditOptions", "Live", "audit", "audit_source"]
 
 WORK = ".work"
 """Beside the run's files while it is made: the queries' index and the finished verifications, so that it resumes."""
 
 _QUERY_PART = 256
+# what a kill can cost where every image takes seconds to be made, and how many wait for another to be described
+_LIVE_PART = 32
+_LIVE_LOOKAHEAD = 4
 _PICTURE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditOptions:
+    """How an audit is done: :func:`audit` says what each option means.
+
+    ``marks`` are templates of watermarks to look for; each one found is a finding of kind ``watermark``.
+    """
+
+    effort: Effort = "standard"
+    top: int = 8
+    approximate: bool = False
+    source_roots: Mapping[str, str] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    redact: Sequence[str] = ()
+    marks: Sequence[KnownMark] = ()
+    case_id: str = ""
+    operator: str = ""
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """What is to be known of a source whose images are made while it is read.
+
+    Attributes
+    ----------
+    key : str
+        Stands for all that the images depend on: unfinished work on images of another key is dropped.
+    facts : callable
+        Returns the generator's entry in ``run.json``; called when every image is there.
+    notes : callable
+        Returns sentences for the report; called when every image is there.
+    """
+
+    key: str
+    facts: Callable[[], Mapping[str, Any]]
+    notes: Callable[[], Sequence[str]]
 
 
 def audit(
@@ -103,43 +149,91 @@ def audit(
     SpecMismatchError
         If no embedder of the index is available here.
     """
+    opened = open_source(Path(source), path_column=path_column)
+    first_record(opened)
+    return audit_source(
+        opened,
+        path=Path(source),
+        path_column=path_column,
+        index=index,
+        out=Path(out),
+        options=AuditOptions(
+            effort=effort,
+            top=top,
+            approximate=approximate,
+            source_roots=source_roots or {},
+            thresholds=thresholds or {},
+            redact=redact,
+            case_id=case_id,
+            operator=operator,
+            workers=workers,
+        ),
+        progress=progress,
+    )
+
+
+def audit_source(
+    source: Source,
+    *,
+    path: Path,
+    index: str | Path,
+    out: Path,
+    options: AuditOptions,
+    path_column: str | None = None,
+    live: Live | None = None,
+    progress: Progress | None = None,
+) -> AuditResult:
+    """Do what :func:`audit` does with a source that is open.
+
+    Parameters
+    ----------
+    source : Source
+        First read when everything else has been checked.
+    path : Path
+        Where it was opened.
+    index, out, options, path_column, progress
+        As in :func:`audit`.
+    live : Live, optional
+        Where the source makes its images while it is read.
+    """
     started = datetime.now(UTC)
     report_progress: Progress = progress or _silent
-    table = with_overrides(thresholds or {})
-    hidden = parse_redactions(",".join(redact))
-    out = Path(out)
-    references = open_index(index, source_roots=source_roots)
+    table = with_overrides(options.thresholds)
+    hidden = parse_redactions(",".join(options.redact))
+    references = open_index(index, source_roots=options.source_roots)
     embedders = embedders_of(references)
-    queries_source = open_source(Path(source), path_column=path_column)
-    first_record(queries_source)
-    workers = default_workers() if workers is None else workers
+    workers = default_workers() if options.workers is None else options.workers
     clock = _Clock()
     with RunWriter(out) as writer:
         work = _work_folder(
             out,
             {
-                "source": str(Path(source).absolute()),
-                "kind": queries_source.kind,
+                "source": str(path.absolute()),
+                "kind": source.kind,
                 "index": references.fingerprint,
                 "embedders": [e.spec.fingerprint for e in embedders.usable],
-                "effort": effort,
+                "effort": options.effort,
+                **({"images": live.key} if live else {}),
             },
         )
         build(
-            queries_source,
+            source,
             work / "queries",
             embedders.usable,
-            {e.spec.name: query_views(e.spec, effort) for e in embedders.usable},
-            part_size=_QUERY_PART,
-            path=Path(source),
+            {e.spec.name: query_views(e.spec, options.effort) for e in embedders.usable},
+            part_size=_LIVE_PART if live else _QUERY_PART,
+            path=path,
             path_column=path_column,
             workers=workers,
+            lookahead=max(1, min(workers, _LIVE_LOOKAHEAD)) if live else None,
             progress=lambda _, done, total: report_progress("describe", done, total),
         )
         queries = open_index(work / "queries")
-        clock.lap("describe")
+        clock.lap("generate and describe" if live else "describe")
         init = PairsInit(
-            queries=str(work / "queries"), references=str(references.directory), source_roots=dict(source_roots or {})
+            queries=str(work / "queries"),
+            references=str(references.directory),
+            source_roots=dict(options.source_roots),
         )
         model = load_model(embedders.copy_descriptor)
         verdicts = Verdicts(writer, queries, references, model, table)
@@ -147,8 +241,8 @@ def audit(
             queries,
             references,
             init,
-            top=top,
-            approximate=approximate,
+            top=options.top,
+            approximate=options.approximate,
             compare={e.spec.name: own for e in embedders.usable if (own := comparison(e)) is not None},
             copy_descriptor=embedders.copy_descriptor,
             cache=work / "verified",
@@ -157,21 +251,34 @@ def audit(
         ):
             verdicts.add(rows)
         clock.lap("search and verify")
+        if options.marks:
+            _find_marks(options.marks, queries, verdicts, table["known_mark"], report_progress)
+            clock.lap("marks")
         _add_images(writer, queries)
         _add_pictures(writer, verdicts.pictures(), init, queries, references, workers, report_progress)
         clock.lap("pictures")
-        case = case_facts(case_id=case_id, operator=operator, started=started)
+        case = case_facts(case_id=options.case_id, operator=options.operator, started=started)
         run = run_facts(
-            source=str(source),
-            source_kind=queries_source.kind,
+            source=str(path),
+            source_kind=source.kind,
             index=references,
             index_path=str(index),
             embedders=embedders,
             model=model,
             thresholds=table,
-            settings={"effort": effort, "top": top, "approximate": approximate, "redact": sorted(hidden)},
+            settings={
+                "effort": options.effort,
+                "top": options.top,
+                "approximate": options.approximate,
+                "redact": sorted(hidden),
+                **({"known_marks": [mark.name for mark in options.marks]} if options.marks else {}),
+            },
             timings=clock.laps,
         )
+        notes = embedders.notes
+        if live:
+            notes = (*notes, *live.notes())
+            run |= {"generator": live.facts(), "notes": list(notes)}
         report = writer.finish(case, run, redact=hidden)
     shutil.rmtree(work)
     return AuditResult(
@@ -181,8 +288,21 @@ def audit(
         findings_count=dict(verdicts.kinds),
         images_with_copy=len(verdicts.copied),
         leads_count=verdicts.leads,
-        notes=embedders.notes,
+        notes=notes,
     )
+
+
+def _find_marks(
+    marks: Sequence[KnownMark], queries: Index, verdicts: Verdicts, threshold: Threshold, progress: Progress
+) -> None:
+    from forensics.detect import known_marks
+
+    for number in range(len(queries)):
+        data = queries.pixels(number).data
+        pixels = None if data is None else decode(data).pixels
+        if pixels is not None:
+            verdicts.add_marks(number, known_marks(pixels, marks, margin=threshold.value), threshold)
+        progress("marks", number + 1, len(queries))
 
 
 def _add_images(writer: RunWriter, queries: Index) -> None:

@@ -85,6 +85,7 @@ def build(
     path_column: str | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
+    lookahead: int | None = None,
     resume: bool = True,
 ) -> BuildResult:
     """Build an index of a source, or go on with a build of it that was interrupted.
@@ -108,6 +109,8 @@ def build(
     progress : Progress or None
     workers : int or None
         Worker processes; 0 works in this one, None takes one a processor.
+    lookahead : int or None
+        As in :func:`~forensics.flows.ingest.ingest`, for sources whose records come slowly.
     resume : bool
         Accept a folder that already is an index.
 
@@ -133,14 +136,14 @@ def build(
                 return BuildResult(directory=out, states=_states(out), already_complete=True)
         with open_writer(out) as writer:
             number = 0 if writer.manifest.sources else writer.begin_source(entry)
-            return _fill(writer, number, source, embedders, progress=progress, workers=workers)
+            return _fill(writer, number, source, embedders, progress=progress, workers=workers, lookahead=lookahead)
     first_record(source)
     entries = [
         EmbedderEntry(spec=e.spec, folder=folder_name(e.spec.name), views=tuple(views[e.spec.name])) for e in embedders
     ]
     with create_index(out, embedders=entries, part_size=part_size, keep_pixels=keep_pixels) as writer:
         number = writer.begin_source(entry)
-        return _fill(writer, number, source, embedders, progress=progress, workers=workers)
+        return _fill(writer, number, source, embedders, progress=progress, workers=workers, lookahead=lookahead)
 
 
 def add(
@@ -194,6 +197,7 @@ def _fill(
     known: KnownFiles | None = None,
     progress: Progress | None,
     workers: int | None,
+    lookahead: int | None = None,
 ) -> BuildResult:
     """Commit the records of a source that are not committed yet, and finish it."""
     manifest = writer.manifest
@@ -204,7 +208,7 @@ def _fill(
     total, done = source.count(), resumed
     label = f"{manifest.sources[number].label}/" if manifest.sources[number].label else ""
     workers = default_workers() if workers is None else workers
-    with ingest(plan, listing, workers=workers) as results:
+    with ingest(plan, listing, workers=workers, lookahead=lookahead) as results:
         while True:
             collector = PartCollector(embedders, views, label)
             for result in itertools.islice(results, manifest.part_size):

@@ -1,76 +1,95 @@
-"""The embedded default: one real audit whose truth is known.
-
-The shipped references are indexed, a few of them taken out again, and the audit sees the shipped suspects beside fresh
-ones that are made on the spot: edits of references that are in the index (copies) and of those taken out (no copies).
-"""
+"""The demo: the embedded world, whose truth is known. Prompts → images → audit → report → grade."""
 
 from __future__ import annotations
 
-import csv
+import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-import forensics
 from forensics.errors import UsageError
-from forensics.flows.audit import audit
-from forensics.flows.index import build_index, remove_images
+from forensics.flows.audit import AuditOptions
+from forensics.flows.build import build
+from forensics.flows.generate import GeneratedFile
+from forensics.flows.generate_audit import generate_audit
 from forensics.flows.results import AuditResult
-from forensics.images import decode, encode_preview
-from forensics.render import layouts, marks, redraw, spatial, text, tones
+from forensics.flows.world import ReferenceSource, Truth, World, agency_marks, embedded_corpus, open_model
+from forensics.generate import GeneratorOptions
+from forensics.report.grading import Grade, Graded, add_grading
+from forensics.schema import COPY_KINDS
 
 if TYPE_CHECKING:
-    from forensics.types import Progress, UInt8Array
+    from forensics.embed import DefaultEmbedders
+    from forensics.train.corpus import Corpus, CorpusPicture
+    from forensics.types import Embedder, Progress
 
-__all__ = ["DemoResult", "demo"]
+__all__ = ["DemoResult", "build_references", "demo", "reference_index"]
 
-_FRESH = 12
-_LONG_SIDE = 320
+MODEL = "kvadrat"
+PROMPTS = "demo"
+SAMPLES = 2
+_SHIPPED = "index"
+_ROOT = "index_data/demo"
+"""What a shipped index calls the folder of its pictures, which lies elsewhere on every machine."""
+_SEEDS_APART = 1000
+_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
-    """A demo audit and its grade.
+    """A demo run.
 
     Attributes
     ----------
     audit : AuditResult
+    grade : Grade
+        What the audit flagged against what is known.
+    images : Path
+        The generated images, with ``generated.csv``.
     index : Path
-        The index that was built, for further tries.
-    copies, found : int
-        Suspects that are copies, and those of them for which the right reference was named.
-    others, false : int
-        Suspects that are not copies, and those of them that were flagged.
+        The reference index that was searched.
+    source_roots : mapping of str to str
+        Where that index's pictures lie; empty where it says so itself.
+    seconds : mapping of str to float
+        What the stages took.
     """
 
     audit: AuditResult
+    grade: Grade
+    images: Path
     index: Path
-    copies: int
-    found: int
-    others: int
-    false: int
+    source_roots: Mapping[str, str]
+    seconds: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Suspect:
-    name: str
-    prompt: str
-    reference: str
-
-
-def demo(*, out: str | Path, seed: int = 1, workers: int | None = None, progress: Progress | None = None) -> DemoResult:
+def demo(
+    *,
+    out: str | Path,
+    seed: int = 1,
+    model: str = MODEL,
+    prompts: str | Path = PROMPTS,
+    n: int = SAMPLES,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> DemoResult:
     """Run the demo.
 
     Parameters
     ----------
     out : path
-        Run folder. The index and the suspects lie beside it, in ``OUT-data``.
+        Run folder. The images lie beside it in ``OUT-generated``, and where the index had to be built, it lies in
+        ``OUT-index``.
     seed : int
-        Draws the fresh suspects, and which references are taken out of the index. At least 0.
+        Of the images: another one gives other images of the same prompts. At least 0.
+    model : str
+        ``kvadrat``, or a folder of a model that was trained on the embedded corpus.
+    prompts : str or Path
+        As in :func:`forensics.flows.generate.generate`; one that is a caption of the corpus is graded by its picture.
+    n : int
+        Images a prompt.
     workers : int, optional
         As in :func:`forensics.audit`.
     progress : Progress, optional
@@ -78,139 +97,159 @@ def demo(*, out: str | Path, seed: int = 1, workers: int | None = None, progress
     Raises
     ------
     UsageError
-        If the embedded pictures are not installed, or ``OUT-data`` is not of an earlier demo.
+        If the embedded pictures are not installed, or one of these folders holds something else.
+    WeightsError
+        If the model is not there.
     """
     if seed < 0:
         raise UsageError(f"seed {seed} given, 0 or more accepted")
-    out, data = Path(out), demo_data()
-    folder = _data_folder(out)
-    rng = np.random.default_rng(seed)
-    suspects = _shipped(data, folder / "suspects")
-    used = {suspect.reference for suspect in suspects}
-    free = sorted(row["path"] for row in _rows(data / "references.csv") if row["path"] not in used)
-    chosen = [free[i] for i in rng.permutation(len(free))]
-    # what a fresh suspect is pasted onto must not be in the index either, or it would be a copy of that
-    indexed, taken_out, grounds = chosen[:_FRESH], chosen[_FRESH : 2 * _FRESH], chosen[2 * _FRESH : 3 * _FRESH]
-    suspects += _fresh(data, folder / "suspects", indexed, taken_out, grounds, rng)
-    _write_list(folder / "suspects.csv", suspects)
-    build_index(data / "references.csv", folder / "index", workers=workers, progress=progress)
-    held_out = _ids(folder / "index", [*taken_out, *grounds])
-    remove_images(folder / "index", ids=held_out, reason=f"held out by the demo, seed {seed}")
-    result = audit(folder / "suspects.csv", index=folder / "index", out=out, workers=workers, progress=progress)
-    return _graded(result, folder / "index", suspects)
-
-
-def demo_data() -> Path:
-    """Return the folder of the embedded pictures: in the checkout, or inside an installed package.
-
-    Raises
-    ------
-    UsageError
-        If there is none.
-    """
-    package = Path(forensics.__file__).parent
-    for folder in (package.parent / "index_data" / "demo", package / "_demo"):
-        if (folder / "references.csv").is_file():
-            return folder
-    raise UsageError("the embedded pictures are not installed; run from a checkout, which has them in index_data/demo")
-
-
-def _data_folder(out: Path) -> Path:
-    folder = out.with_name(out.name + "-data")
-    if folder.exists():
-        if not (folder / "suspects.csv").is_file():
-            raise UsageError(f"{folder} exists and is not of an earlier demo; give another --out")
-        shutil.rmtree(folder)
-    (folder / "suspects").mkdir(parents=True)
-    return folder
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _shipped(data: Path, folder: Path) -> list[_Suspect]:
-    prompts = {row["path"]: row["prompt"] for row in _rows(data / "suspects.csv")}
-    suspects = []
-    for row in _rows(data / "truth.csv"):
-        name = Path(row["suspect"]).name
-        shutil.copyfile(data / row["suspect"], folder / name)
-        suspects.append(_Suspect(name=name, prompt=prompts[row["suspect"]], reference=row["reference"]))
-    return suspects
-
-
-def _fresh(
-    data: Path,
-    folder: Path,
-    indexed: Sequence[str],
-    taken_out: Sequence[str],
-    grounds: Sequence[str],
-    rng: np.random.Generator,
-) -> list[_Suspect]:
-    """Edit pictures in and out of the index alike, each kind of edit on both sides."""
-    captions = {row["path"]: row["caption"] for row in _rows(data / "references.csv")}
-    suspects = []
-    for number, path in enumerate([*indexed, *taken_out]):
-        edits = _edits(rng, _pixels(data / grounds[number % len(grounds)]))
-        image = edits[number % len(edits)](_pixels(data / path))
-        name = f"fresh-{number:02d}.jpg"
-        (folder / name).write_bytes(encode_preview(image, long_side=_LONG_SIDE, quality=88))
-        reference = path if number < len(indexed) else ""
-        suspects.append(_Suspect(name=name, prompt=captions[path], reference=reference))
-    return suspects
-
-
-def _edits(rng: np.random.Generator, ground: UInt8Array) -> list[Callable[[UInt8Array], UInt8Array]]:
-    return [
-        lambda image: spatial.crop(image, share=float(rng.uniform(0.4, 0.7)), rng=rng).image,
-        lambda image: layouts.paste(image, ground, share=float(rng.uniform(0.3, 0.5)), rng=rng).image,
-        lambda image: tones.jpeg(spatial.mirror(image).image, quality=40).image,
-        lambda image: text.meme_text(image, top="КОГДА МОДЕЛЬ", bottom="ПОМНИТ ВСЁ").image,
-        lambda image: redraw.redraw(image, strength=0.5, rng=rng).image,
-        lambda image: marks.stock_mark(tones.jitter(image, saturation=1.5, hue=0.03).image).image,
-    ]
-
-
-def _pixels(path: Path) -> UInt8Array:
-    decoded = decode(path.read_bytes())
-    if decoded.pixels is None:
-        raise UsageError(f"the embedded picture {path} cannot be read ({decoded.reason}); restore it")
-    return decoded.pixels
-
-
-def _write_list(path: Path, suspects: Sequence[_Suspect]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "prompt"])
-        writer.writerows([f"suspects/{suspect.name}", suspect.prompt] for suspect in suspects)
-
-
-def _ids(index: Path, paths: Sequence[str]) -> list[str]:
-    from forensics.flows.index import open_index
-
-    names = {Path(path).name for path in paths}
-    return [identifier for identifier in open_index(index).images_frame(["id"])["id"] if Path(identifier).name in names]
-
-
-def _graded(result: AuditResult, index: Path, suspects: Sequence[_Suspect]) -> DemoResult:
-    flagged: dict[str, set[str]] = {}
-    for finding in result.findings().to_dict("records"):
-        query, reference = (Path(_id(finding[side])).name for side in ("query", "reference"))
-        flagged.setdefault(query, set()).add(reference)
-    copies = [suspect for suspect in suspects if suspect.reference]
-    others = [suspect for suspect in suspects if not suspect.reference]
-    return DemoResult(
-        audit=result,
+    out = Path(out)
+    clock = _Clock()
+    corpus, generator = embedded_corpus(), open_model(model, batch=_BATCH)
+    own_index = out.with_name(f"{out.name}-index")
+    index, roots = reference_index(corpus, own_index, model=model, workers=workers, progress=progress)
+    clock.lap("index")
+    done = generate_audit(
+        prompts,
+        model=generator,
         index=index,
-        copies=len(copies),
-        found=sum(Path(suspect.reference).name in flagged.get(suspect.name, set()) for suspect in copies),
-        others=len(others),
-        false=sum(suspect.name in flagged for suspect in others),
+        out=out,
+        n=n,
+        seed=seed * _SEEDS_APART,
+        generator_options=GeneratorOptions(batch=_BATCH),
+        replace=True,
+        options=AuditOptions(source_roots=roots, marks=agency_marks(), workers=workers),
+        progress=progress,
+    )
+    clock.lap("generate and audit")
+    world = World(corpus, generator.vqgan, progress=progress)
+    images = _graded(done.audit, done.generated.files, world)
+    grade = add_grading(out, images, rule=asdict(world.rule))
+    clock.lap("grade")
+    return DemoResult(
+        audit=done.audit,
+        grade=grade,
+        images=done.generated.out,
+        index=index,
+        source_roots=roots,
+        seconds=clock.laps,
     )
 
 
-def _id(field: object) -> str:
-    import json
+def reference_index(
+    corpus: Corpus, out: Path, *, model: str = MODEL, workers: int | None = None, progress: Progress | None = None
+) -> tuple[Path, dict[str, str]]:
+    """Return an index of members and distractors, and where its pictures lie.
 
-    return str(json.loads(str(field))["id"])
+    The shipped one is taken where it has the descriptors that this machine would make; else one is built in ``out``.
+    """
+    from forensics.errors import IndexFormatError
+    from forensics.flows.index import open_index
+    from forensics.index.writer import is_index
+
+    wanted = _embedders(model)
+    shipped = corpus.folder / _SHIPPED
+    try:
+        specs = open_index(shipped).specs
+    except IndexFormatError:
+        specs = {}
+    there = {spec.fingerprint for spec in specs.values()}
+    if all(embedder.spec.fingerprint in there for embedder in wanted):
+        return _short(shipped), {_ROOT: str(corpus.folder.absolute())}
+    if is_index(out):  # of an earlier demo; anything else there is an error
+        shutil.rmtree(out)
+    build_references(corpus, out, wanted, workers=workers, progress=progress)
+    return out, {}
+
+
+def build_references(
+    corpus: Corpus,
+    out: Path,
+    embedders: Sequence[Embedder],
+    *,
+    shipped: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Build the reference index; one that is to be ``shipped`` does not say on which machine its pictures lay."""
+    from forensics.index.manifest import read_manifest, write_manifest
+
+    source = ReferenceSource(corpus)
+    build(source, out, embedders, path=corpus.folder / "manifest.csv", workers=workers, progress=progress)
+    if shipped:
+        manifest = read_manifest(out).with_source(0, root=_ROOT, path=f"{_ROOT}/manifest.csv")
+        write_manifest(out, manifest)
+
+
+def _embedders(model: str) -> list[Embedder]:
+    """Return what this machine compares with: hashes, an SSCD where there is one, and the CLIP of this world."""
+    from forensics.embed import create, default_embedders
+
+    defaults: DefaultEmbedders = default_embedders()
+    names = [name for name in defaults.names if not name.startswith("clip")]
+    clip = _clip_folder(model)
+    return [create(name) for name in (*names, *([f"clip:@{clip}"] if clip else ()))]
+
+
+def _clip_folder(model: str) -> Path | None:
+    from forensics.generate.rudalle.models import EMBEDDED, home
+
+    folder = (home(EMBEDDED) if model == EMBEDDED else Path(model)) / "clip"
+    return folder if folder.is_dir() else None
+
+
+def _short(path: Path) -> Path:
+    """Return a path as a reader of the report can use it: relative where it lies below the working folder."""
+    working = Path.cwd()
+    return path.relative_to(working) if path.is_relative_to(working) else path
+
+
+def _graded(result: AuditResult, files: Sequence[GeneratedFile], world: World) -> list[Graded]:
+    tokens = [json.loads(file.sidecar.read_text("utf-8"))["tokens"] for file in files]
+    truths = world.truth(world.decoded(tokens))
+    planned = {picture.caption: picture for picture in world.corpus.pictures if picture.role != "distractor"}
+    copies: dict[str, list[str]] = {}
+    marks: dict[str, list[str]] = {}
+    for finding in result.findings().to_dict("records"):
+        query = str(json.loads(str(finding["query"]))["id"])
+        if finding["kind"] in COPY_KINDS:
+            copies.setdefault(query, []).append(str(json.loads(str(finding["reference"]))["id"]))
+        elif finding["kind"] == "watermark":
+            marks.setdefault(query, []).append(str(finding["label"]))
+    ids = [file.path.relative_to(file.path.parent.parent).as_posix() for file in files]
+    return [
+        _grade_one(name, planned.get(file.prompt), truth, copies.get(name, []), marks.get(name, []), world)
+        for name, file, truth in zip(ids, files, truths, strict=True)
+    ]
+
+
+def _grade_one(
+    name: str, picture: CorpusPicture | None, truth: Truth, flagged: list[str], marks: list[str], world: World
+) -> Graded:
+    def identifier(of: CorpusPicture) -> str:
+        return of.path.relative_to(world.corpus.folder).as_posix()
+
+    level = "none" if picture is None else f"{picture.planted}x" if picture.role == "member" else picture.role
+    return Graded(
+        id=name,
+        level=level,
+        copies=[identifier(of) for of in truth.copies],
+        nearest=identifier(truth.member),
+        equal=round(truth.equal, 4),
+        near=round(truth.near, 4),
+        counted=truth.counted,
+        flagged=flagged,
+        mark=picture.details.get("watermark", "") if picture is not None and picture.role == "member" else "",
+        marks=marks,
+    )
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.laps[name] = round(now - self._last, 1)
+        self._last = now

@@ -106,7 +106,9 @@ def decode_size(embedders: Sequence[Embedder], views: ViewPlan, keep_pixels: int
 
 
 @contextmanager
-def ingest(plan: Ingestion, records: Iterable[Record], *, workers: int) -> Iterator[Iterator[Ingested]]:
+def ingest(
+    plan: Ingestion, records: Iterable[Record], *, workers: int, lookahead: int | None = None
+) -> Iterator[Iterator[Ingested]]:
     """Read, decode and prepare records in worker processes; yield an iterator of one result a record, in order.
 
     Parameters
@@ -116,10 +118,13 @@ def ingest(plan: Ingestion, records: Iterable[Record], *, workers: int) -> Itera
         Read lazily.
     workers : int
         Processes; 0 works in this one.
+    lookahead : int or None
+        Records that are read before the first result is waited for; by default enough to keep the workers busy. Few,
+        where the records come slowly: a result is not seen before so many further ones have come.
     """
     views = max(len(plan.views[embedder.spec.name]) for embedder in plan.embedders)
     # Enough that the workers need not wait while a batch is embedded; less where every image brings many arrays.
-    window = max(2 * workers + 2, 48 // views)
+    window = lookahead or max(2 * workers + 2, 48 // views)
     with WorkerPool("forensics.flows.ingest:ingest_one", init=plan, workers=workers, timeout=TIMEOUT_SECONDS) as pool:
         yield (_result(result) for result in pool.imap(records, window))
 

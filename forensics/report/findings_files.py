@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from forensics.errors import UsageError
 from forensics.report.files import dumps, write_bytes, write_csv
-from forensics.schema import FINDINGS, FINDINGS_SCHEMA_VERSION
+from forensics.schema import COPY_KINDS, FINDINGS, FINDINGS_SCHEMA_VERSION
 from forensics.types import Finding, ImageRef, Scalar
 
 __all__ = ["FILES", "Row", "finding_row", "keep_reviews", "read_findings", "write_findings"]
@@ -86,11 +86,20 @@ def keep_reviews(rows: Iterable[Row], previous: Iterable[Row]) -> list[Row]:
 
 
 def write_findings(folder: Path, rows: Sequence[Row]) -> None:
-    """Write the three files, strongest finding first; ties by kind, query and reference, so that reruns agree."""
+    """Write the three files, strongest finding first; of equal ones copies first, then by kind, query and reference."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    ordered = sorted(rows, key=lambda row: (-row["score"], row["kind"], row["query"]["id"], _reference_id(row)))
+    ordered = sorted(
+        rows,
+        key=lambda row: (
+            -row["score"],
+            row["kind"] not in COPY_KINDS,
+            row["kind"],
+            row["query"]["id"],
+            _reference_id(row),
+        ),
+    )
     lines = [dumps(row) for row in ordered]
     write_bytes(folder / FILES[0], "".join(f"{line}\n" for line in lines).encode("utf-8"))
     flat = [_flat(json.loads(line)) for line in lines]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forensics.errors import UsageError
-from forensics.report import cards, views
+from forensics.report import cards, grading, views
 from forensics.report.evidence import check_sums, write_sums
 from forensics.report.files import write_bytes
 from forensics.report.pictures import Gallery
@@ -74,6 +74,7 @@ def render(
         summary=views.summary(run),
         coverage=views.coverage(run),
         groups=views.groups(run),
+        grading=grading.view(run.grading) if run.grading else None,
         embedders=views.embedders(run),
         thresholds=cards.thresholds(run.run),
         facts=views.facts({key: value for key, value in run.run.items() if key not in ("embedders", "thresholds")}),

@@ -14,9 +14,11 @@ from forensics.report.files import read_csv, read_json
 from forensics.report.findings_files import Row, read_findings
 from forensics.schema import LEADS, ROOTS, RUN_SCHEMA_VERSION
 
-__all__ = ["Images", "Run", "load"]
+__all__ = ["GRADING", "Images", "Run", "load"]
 
 SEARCHED = ("ok", "degraded")
+GRADING = "grading.json"
+"""Only where it is known what the generator was trained on; see :mod:`forensics.report.grading`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ class Run:
     roots: list[dict[str, str]]
     pictures: dict[str, dict[str, Any]]
     redacted: tuple[str, ...] = field(default=())
+    grading: dict[str, Any] | None = None
 
 
 def load(run_dir: Path) -> Run:
@@ -85,6 +88,7 @@ def load(run_dir: Path) -> Run:
         roots=read_csv(roots, [column.name for column in ROOTS]) if roots.is_file() else [],
         pictures=evidence["pictures"],
         redacted=tuple(evidence.get("redacted", ())),
+        grading=read_json(run_dir / GRADING) if (run_dir / GRADING).is_file() else None,
     )
 
 

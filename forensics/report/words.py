@@ -105,6 +105,15 @@ MEASUREMENTS = {
         "count",
         "quality_pdq",
     ),
+    "known_mark": Measure(
+        "Agreement with the mark",
+        "so many times the strongest agreement that a picture without the mark was seen to have",
+        threshold="known_mark",
+    ),
+    "mark_correlation": Measure(
+        "Correlation with the mark",
+        "the image's fine structure against what the mark would add to it: 1 is equal, 0 is unrelated",
+    ),
     "phash": Measure("Picture fingerprint pHash", "share of equal bits; unrelated images have about half"),
 }
 

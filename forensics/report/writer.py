@@ -24,7 +24,8 @@ __all__ = ["ImageRow", "RunWriter"]
 
 _OWN = {
     "case.json", "run.json", "images.parquet", "candidates.csv", "findings.jsonl", "findings.csv", "findings.parquet",
-    "leads.csv", "roots.csv", "evidence", "evidence.json", "report.html", "history.jsonl", SUMS, ".partial", ".work",
+    "leads.csv", "roots.csv", "evidence", "evidence.json", "grading.json", "report.html", "history.jsonl",
+    SUMS, ".partial", ".work",
 }  # fmt: skip
 _ROWS_AT_ONCE = 10_000
 
@@ -247,7 +248,8 @@ class RunWriter:
                 shutil.rmtree(target)
             path.replace(target)
         self._staging.rmdir()
-        (self.run_dir / "report.html").unlink(missing_ok=True)
+        for name in ("report.html", "grading.json"):  # of the findings that were replaced
+            (self.run_dir / name).unlink(missing_ok=True)
 
     def _flush_images(self, *, last: bool = False) -> None:
         import pyarrow as pa

@@ -1,1 +1,7 @@
 """Helpers for the tests of this program and of plug-ins for it."""
+
+from __future__ import annotations
+
+from forensics.testing.generators import check_generator
+
+__all__ = ["check_generator"]

@@ -34,7 +34,7 @@ def _with(words: list[str], **changes: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["audit"], 2, "Missing argument 'SOURCE'"),
+        (["audit"], 2, "Missing option '--index'"),
         (["audit", "x", "--index", "i"], 2, "Missing option '--out'"),
         (["nothing"], 2, "No such command 'nothing'"),
         (["index", "nothing"], 2, "No such command 'nothing'"),

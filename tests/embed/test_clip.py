@@ -82,6 +82,7 @@ def test_a_local_checkpoint_is_named_after_its_bytes(tiny, tmp_path):
     digest = weights.sha256_of(tiny)
     assert embedder.spec.name == f"clip:{ARCH}@sha256-{digest[:16]}"
     assert embedder.spec.weights_sha256 == digest
+    assert embedder.spec.weights_licence == "as given"
     assert embed.create(embedder.spec.name).spec == embedder.spec
     moved = tmp_path / "elsewhere.safetensors"
     moved.write_bytes(tiny.read_bytes())

@@ -99,6 +99,10 @@ class StateFile:
             taken += tensor.nbytes
             yield name, tensor
 
+    def origin(self, name: str) -> str:
+        """Return the name under which the file itself has a tensor."""
+        return self._origin[name]
+
     def _open_safe(self) -> Any:
         try:
             return safe_open(self.path, "pt")

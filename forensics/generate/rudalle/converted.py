@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +31,7 @@ from forensics.generate.rudalle.transformer import Rudalle
 from forensics.generate.rudalle.vqgan import Vqgan
 from forensics.weights import sha256_of
 
-__all__ = ["MANIFEST", "WEIGHTS", "convert", "load_converted", "read_manifest"]
+__all__ = ["MANIFEST", "WEIGHTS", "convert", "load_converted", "read_config", "read_manifest", "save_model"]
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
@@ -75,23 +75,72 @@ def convert(
     with torch.device("meta"):
         model: nn.Module = Rudalle(config) if isinstance(config, TransformerConfig) else Vqgan(config)
     names = fitted_names(state, model, "the configuration given")
+    try:
+        about = {
+            "file": source.name,
+            "bytes": source.stat().st_size,
+            "sha256": sha256_of(source),
+            "origin": origin,
+            "licence": licence,
+        }
+        shapes = {name: state.shapes[name] for name in names}
+        return _commit(target, config, dtype, shapes, state.read(names), about)
+    except OSError as error:
+        raise WeightsError(f"{source} could not be converted into {target}: {error.strerror or error}") from error
+
+
+def save_model(
+    model: Rudalle | Vqgan, target: Path, *, dtype: Dtype = "float16", source: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Write a model in memory as :func:`convert` writes a file.
+
+    Parameters
+    ----------
+    model : Rudalle or Vqgan
+        Left as it is.
+    target : Path
+        As in :func:`convert`.
+    dtype : {"float32", "float16", "bfloat16"}
+        Type to keep. A weight beyond float16's range is an error.
+    source : mapping, optional
+        The manifest's ``source``: how the model was made, ``origin`` and ``licence`` among it.
+
+    Returns
+    -------
+    dict
+        The manifest.
+    """
+    if dtype not in DTYPES:
+        raise UsageError(f"type {dtype!r} given, one of {', '.join(DTYPES)} accepted")
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    about = {"origin": "", "licence": "", **(source or {})}
+    try:
+        return _commit(target, model.config, dtype, shapes, state.items(), about)
+    except OSError as error:
+        raise WeightsError(f"the model could not be written into {target}: {error.strerror or error}") from error
+
+
+def _commit(
+    target: Path,
+    config: TransformerConfig | VqganConfig,
+    dtype: Dtype,
+    shapes: Mapping[str, tuple[int, ...]],
+    tensors: Iterable[tuple[str, Tensor]],
+    source: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write weights and manifest; return the manifest."""
     weights, part = target / WEIGHTS, target / f"{WEIGHTS}.part"
     try:
         target.mkdir(parents=True, exist_ok=True)
-        _write(part, state, names, DTYPES[dtype])
+        _write(part, shapes, tensors, DTYPES[dtype])
         manifest = {
             "format": _FORMAT,
             "kind": "transformer" if isinstance(config, TransformerConfig) else "vqgan",
             "config": asdict(config),
             "dtype": dtype,
             "weights": {"file": WEIGHTS, "bytes": part.stat().st_size, "sha256": sha256_of(part)},
-            "source": {
-                "file": source.name,
-                "bytes": source.stat().st_size,
-                "sha256": sha256_of(source),
-                "origin": origin,
-                "licence": licence,
-            },
+            "source": dict(source),
         }
         # the manifest goes first and comes back last: a folder that has one has its weights
         (target / MANIFEST).unlink(missing_ok=True)
@@ -99,8 +148,6 @@ def convert(
         text = json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
         (target / f"{MANIFEST}.part").write_text(text, "utf-8")
         os.replace(target / f"{MANIFEST}.part", target / MANIFEST)  # noqa: PTH105
-    except OSError as error:
-        raise WeightsError(f"{source} could not be converted into {target}: {error.strerror or error}") from error
     finally:
         with suppress(OSError):  # what went wrong is on its way already
             part.unlink()
@@ -140,32 +187,42 @@ def load_converted(
     """Return the model of a converted folder, in its own type unless another is given."""
     manifest = read_manifest(folder, check=check)
     path, kept = folder / manifest["weights"]["file"], dtype or manifest["dtype"]
+    config = read_config(folder, manifest)
+    if isinstance(config, TransformerConfig):
+        return load_transformer(path, config, device=device, dtype=kept)
+    return load_vqgan(path, config, device=device, dtype=kept)
+
+
+def read_config(folder: Path, manifest: Mapping[str, Any]) -> TransformerConfig | VqganConfig:
+    """Return the configuration in a converted folder's manifest."""
     try:
         if manifest["kind"] == "transformer":
-            return load_transformer(path, TransformerConfig(**manifest["config"]), device=device, dtype=kept)
+            return TransformerConfig(**manifest["config"])
         lists: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in manifest["config"].items()
         }
-        return load_vqgan(path, VqganConfig(**lists), device=device, dtype=kept)
+        return VqganConfig(**lists)
     except TypeError as error:
         raise WeightsError(
             f"{folder / MANIFEST} holds another configuration than this program knows: {error}"
         ) from error
 
 
-def _write(path: Path, state: StateFile, names: list[str], dtype: torch.dtype) -> None:
+def _write(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], tensors: Iterable[tuple[str, Tensor]], dtype: torch.dtype
+) -> None:
     """Write a safetensors file as it streams by: the length of the header, the header, the tensors' bytes."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
-    for name in names:
+    for name, shape in shapes.items():
         start = end
-        end += torch.Size(state.shapes[name]).numel() * dtype.itemsize
-        header[name] = {"dtype": _TAGS[dtype], "shape": state.shapes[name], "data_offsets": [start, end]}
+        end += torch.Size(shape).numel() * dtype.itemsize
+        header[name] = {"dtype": _TAGS[dtype], "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for name, tensor in state.read(names):
+        for name, tensor in tensors:
             for piece in _pieces(name, tensor, dtype):
                 file.write(piece)
         file.flush()

@@ -1,11 +1,13 @@
 """Incremental decoding: one position a step, with a preallocated cache of which only the keys in sight are read.
 
-Each kind of layer keeps its keys where they can be read cheaply. A row layer sees the text and the last D + 1 image
-positions: these stand in a ring behind the text, so that what it reads is one block and what it keeps is T + D + 1 rows
-instead of S. Columns and windows are gathered by index from rows in the order of their positions. What a step costs
-therefore grows with the text and a row or two of the image, not with the image.
+Every layer keeps a *window* of keys and values, which attention reads from its first row to the last one in sight: the
+text, then those of the image that its mask allows. A row layer sees the last D + 1 image positions, so the rows behind
+the text are a ring of these, and nothing else is kept. Columns and convolution windows are copied there, a dozen rows
+a step, from a *store* of all the image's positions. What a step costs therefore grows with the text and a row or two of
+the image, not with the image.
 
-A step computes (b, 1, H) states; b is the number of *lanes*. See :mod:`sampling` for the loop over image tokens.
+A step computes (b, H) states; b is the number of *lanes*. See :mod:`sampling` for the loop over image tokens, and
+:mod:`graph` for the same step with its position on the device.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ from torch.nn import functional
 
 from forensics.errors import UsageError
 from forensics.generate.rudalle.config import TransformerConfig
-from forensics.generate.rudalle.masks import KINDS, Kind, mask
+from forensics.generate.rudalle.masks import Kind, mask
 from forensics.generate.rudalle.transformer import Rudalle
 
-__all__ = ["Decoder", "KeyPlan", "key_plan"]
+__all__ = ["Decoder", "KeyPlan", "LayerCache", "key_plan"]
+
+_ROWS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +36,7 @@ class KeyPlan:
     Attributes
     ----------
     rows : int
-        Rows of the cache.
+        Rows that are kept, the text's T first.
     row : tuple of int
         (S,) where each position's key is written.
     reads : tuple of (int or Tensor)
@@ -42,11 +46,6 @@ class KeyPlan:
     rows: int
     row: tuple[int, ...]
     reads: tuple[int | Tensor, ...]
-
-    def held(self, count: int) -> tuple[list[int], list[int]]:
-        """Return rows and, for each, the last position below ``count`` that was written there."""
-        last = {self.row[position]: position for position in range(count)}
-        return list(last), list(last.values())
 
 
 def key_plan(config: TransformerConfig, kind: Kind, device: torch.device) -> KeyPlan:
@@ -66,13 +65,105 @@ def key_plan(config: TransformerConfig, kind: Kind, device: torch.device) -> Key
     return KeyPlan(rows=length, row=tuple(range(length)), reads=tuple(reads))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reach:
+    """A plan from the image's first position on, as a step needs it; rows of the store are counted from the text's end.
+
+    ``row`` is (D²,) where a cell's key is written in window (rings) or store, ``tail`` (D²,) the (n,) store rows that
+    are copied behind the window's text, None for a ring, and ``seen`` (D²,) the rows of the window to be read.
+    """
+
+    row: tuple[int, ...]
+    tail: tuple[Tensor, ...] | None
+    seen: tuple[int, ...]
+
+    @property
+    def widest(self) -> int:
+        return max(self.seen)
+
+
+def _reach(config: TransformerConfig, kind: Kind, device: torch.device) -> _Reach:
+    text = config.text_length
+    plan = key_plan(config, kind, device)
+    reads = plan.reads[text:]
+    if kind == "row":
+        return _Reach(row=plan.row[text:], tail=None, seen=tuple(cast(int, read) for read in reads))
+    tails = tuple(torch.arange(r - text, device=device) if isinstance(r, int) else r[text:] - text for r in reads)
+    return _Reach(
+        row=tuple(row - text for row in plan.row[text:]), tail=tails, seen=tuple(text + len(tail) for tail in tails)
+    )
+
+
+class LayerCache:
+    """Keys and values of one layer for all lanes, on the layer's device.
+
+    Attributes
+    ----------
+    window : Tensor
+        (2, lanes, heads, T + n, H / heads): keys, values; the text's, then up to n of the image.
+    store : Tensor or None
+        (2, lanes, heads, D², H / heads): those of all image positions, where the window is no ring.
+    """
+
+    def __init__(
+        self, config: TransformerConfig, reach: _Reach, lanes: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.text = config.text_length
+        self.reach = reach
+        self.device = device
+        # masks of whole eights need no copy on a GPU
+        rows = -(-reach.widest // _ROWS) * _ROWS
+        shape = (2, lanes, config.heads, rows, config.hidden // config.heads)
+        # zeros, for rows that a mask hides must still be numbers
+        self.window = torch.zeros(shape, dtype=dtype, device=device)
+        self.store: Tensor | None = None
+        if reach.tail is not None:
+            self.store = torch.zeros((*shape[:3], config.image_length, shape[4]), dtype=dtype, device=device)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of both."""
+        return self.window.nbytes + (0 if self.store is None else self.store.nbytes)
+
+    def fill(self, lanes: list[int], pair: Tensor) -> None:
+        """Write (2, heads, n, H / heads) keys and values of positions 0 to n - 1, n >= T, to some lanes."""
+        text = self.text
+        target = self.window if self.store is None else self.store
+        # of the cells that share a row of a ring, the last one stays
+        last = {self.reach.row[cell]: text + cell for cell in range(pair.shape[2] - text)}
+        rows, positions = list(last), list(last.values())
+        for lane in lanes:
+            self.window[:, lane, :, :text] = pair[:, :, :text]
+            target[:, lane, :, rows] = pair[:, :, positions]
+
+    def attend(self, fused: Tensor, cell: int) -> Tensor:
+        """Keep the keys and values of a cell and return what its queries make of all in sight.
+
+        ``fused`` is the (lanes, 3 H) product of queries, keys and values; the result is (lanes, H).
+        """
+        window, text = self.window, self.text
+        _, lanes, heads, _, head = window.shape
+        parts = fused.view(lanes, 3, heads, 1, head)
+        fresh = parts[:, 1:].transpose(0, 1)
+        row, seen = self.reach.row[cell], self.reach.seen[cell]
+        if self.reach.tail is None:
+            window.narrow(3, row, 1).copy_(fresh)
+        else:
+            store = cast(Tensor, self.store)
+            store.narrow(3, row, 1).copy_(fresh)
+            window.narrow(3, text, seen - text).copy_(store.index_select(3, self.reach.tail[cell]))
+        keys, values = window.narrow(3, 0, seen).unbind(0)
+        return functional.scaled_dot_product_attention(parts[:, 0], keys, values).reshape(lanes, heads * head)
+
+
 class Decoder:
     """One batch of sequences as they grow.
 
     Parameters
     ----------
     model : Rudalle
-        In evaluation mode, on one device.
+        In evaluation mode. Its layers may be on different devices, or be brought to one when they are needed, as
+        :func:`placement.load_placed` leaves them; each layer's cache is where it is computed.
     lanes : int
         Sequences at once; the cache is allocated for them here.
     """
@@ -83,23 +174,26 @@ class Decoder:
         self.lanes = lanes
         self.position = 0
         """Positions computed so far."""
-        self._plans = {kind: key_plan(config, kind, model.device) for kind in KINDS}
-        head = config.hidden // config.heads
-        self._keys, self._values = (
-            [
-                torch.empty((lanes, config.heads, self._plans[kind].rows, head), dtype=model.dtype, device=model.device)
-                for kind in model.kinds
-            ]
-            for _ in range(2)
-        )
+        reaches: dict[tuple[Kind, torch.device], _Reach] = {}
+        self.caches: list[LayerCache] = []
+        """One a layer."""
+        for layer, kind in zip(model.layers, model.kinds, strict=True):
+            device = layer.device
+            if (kind, device) not in reaches:
+                reaches[kind, device] = _reach(config, kind, device)
+            self.caches.append(LayerCache(config, reaches[kind, device], lanes, model.dtype, device))
         final = cast(torch.nn.Linear, model.to_logits[1])
         # text can no longer follow: two thirds of the largest matrix need not be read
         self._head = final.weight[config.text_vocab :], final.bias[config.text_vocab :]
+        with torch.inference_mode():
+            cells = torch.arange(config.image_length, device=model.device)
+            self.places = model.embed_places(cells)
+            """(D², H) what is added to an image token's embedding for its place."""
 
     @property
     def nbytes(self) -> int:
         """Size of the cache."""
-        return sum(part.nbytes for part in (*self._keys, *self._values))
+        return sum(cache.nbytes for cache in self.caches)
 
     @torch.inference_mode()
     def prefill(self, ids: Tensor) -> Tensor:
@@ -140,41 +234,33 @@ class Decoder:
         model = self.model
         states = model.embed(ids)
         count = states.shape[1]
-        held = {kind: self._plans[kind].held(count) for kind in KINDS}
-        for number, (layer, kind) in enumerate(zip(model.layers, model.kinds, strict=True)):
-            seen = model.mask(kind, states.device)[:count, :count]
-            states, key, value = layer(states, seen)
-            rows, positions = held[kind]
-            for cache, fresh in ((self._keys[number], key), (self._values[number], value)):
-                for lane in lanes.tolist():
-                    cache[lane, :, rows] = fresh[0, :, positions]
-        return self._logits(states[:, model.config.image_start - 1 :])
+        for cache, layer, kind in zip(self.caches, model.layers, model.kinds, strict=True):
+            seen = model.mask(kind, cache.device)[:count, :count]
+            states, key, value = layer(states.to(cache.device), seen)
+            cache.fill(lanes.tolist(), torch.cat((key, value)))
+        return self.logits(states[:, model.config.image_start - 1 :])
 
     @torch.inference_mode()
     def step(self, tokens: Tensor) -> Tensor:
         """Read one image token a lane, (lanes,) int64; return the (lanes, IV) logits of the next."""
-        model, position = self.model, self.position
-        cell = position - model.config.image_start
-        if not 0 <= cell < model.config.image_length - 1:
-            raise UsageError(f"a step at position {position} given; fill in the text first, the last token has none")
-        states = model.embed_image(tokens[:, None], torch.tensor([cell], device=tokens.device))
-        for number, (layer, kind) in enumerate(zip(model.layers, model.kinds, strict=True)):
-            plan = self._plans[kind]
-            query, key, value = layer.attention.project(layer.input_layernorm(states))
-            keys, values = self._keys[number], self._values[number]
-            keys[:, :, plan.row[position]] = key[:, :, 0]
-            values[:, :, plan.row[position]] = value[:, :, 0]
-            read = plan.reads[position]
-            if isinstance(read, int):
-                keys, values = keys[:, :, :read], values[:, :, :read]
-            else:
-                keys, values = keys.index_select(2, read), values.index_select(2, read)
-            context = functional.scaled_dot_product_attention(query, keys, values)
-            states = layer.add(states, layer.attention.merge(context))
-        self.position += 1
-        return self._logits(states)[:, 0]
-
-    def _logits(self, states: Tensor) -> Tensor:
-        """Return the (b, n, IV) image logits of (b, n, H) states."""
         model = self.model
+        config = model.config
+        cell = self.position - config.image_start
+        if not 0 <= cell < config.image_length - 1:
+            raise UsageError(
+                f"a step at position {self.position} given; fill in the text first, the last token has none"
+            )
+        place = self.position - config.text_length
+        states = model.image_embeddings(tokens) + self.places[cell]
+        for cache, layer in zip(self.caches, model.layers, strict=True):
+            states = states.to(cache.device)
+            fused = layer.attention.query_key_value(layer.input_layernorm(states))
+            states = layer.add(states, layer.attention.output(cache.attend(fused, place)))
+        self.position += 1
+        return self.logits(states)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return the (…, IV) image logits of the last layer's (…, H) states."""
+        model = self.model
+        states = states.to(model.device)
         return functional.linear(model.to_logits[0](model.transformer.final_layernorm(states)), *self._head)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from forensics.errors import WeightsError
@@ -64,6 +65,8 @@ def locate(
 def _from_hub(repo: str, filename: str, *, token: str | None, cache: Path, lookup: bool) -> Path:
     from huggingface_hub import hf_hub_download
 
+    # it warns of every one of its retries; what came of them is said once, by our own error
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         return Path(hf_hub_download(repo, filename, token=token, cache_dir=cache, local_files_only=lookup))
     except Exception as error:  # the hub client raises its own, the network's and the system's errors

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,7 +22,20 @@ from forensics.generate.rudalle.tokenizer import BEGIN, END, PAD
 from forensics.generate.rudalle.transformer import Rudalle
 from forensics.types import Progress
 
-__all__ = ["Generated", "Sampling", "draw", "filtered", "generate_tokens", "perplexity", "probabilities", "uniforms"]
+if TYPE_CHECKING:
+    from forensics.generate.rudalle.graph import ImageLoop
+
+__all__ = [
+    "Generated",
+    "Sampling",
+    "draw",
+    "filtered",
+    "generate_tokens",
+    "perplexity",
+    "probabilities",
+    "steered",
+    "uniforms",
+]
 
 _LEAST_LANES = 4
 
@@ -83,23 +97,63 @@ class Generated:
 
 def filtered(logits: Tensor, *, top_k: int = 0, top_p: float = 1.0) -> Tensor:
     """Return (b, IV) logits with -inf for the tokens that top-k, and then top-p among what it left, take out."""
+    # torch sorts on the CPU forty times slower than NumPy; what is recorded for a GPU may not ask for values
+    if logits.is_cpu and logits.dtype == torch.float32 and not torch.compiler.is_compiling():
+        found = _filtered_by_value(logits, top_k, top_p)
+        if found is not None:
+            return found
     if 0 < top_k < logits.shape[-1]:
         least = logits.topk(top_k).values[..., -1:]
         logits = logits.masked_fill(logits < least, float("-inf"))
     if top_p < 1.0:
         ordered, order = logits.sort(descending=True, stable=True)
-        mass = ordered.softmax(-1).cumsum(-1)
-        # a token goes when those before it have passed p already, so the likeliest one always stays
-        beyond = mass.roll(1, -1) > top_p
-        beyond[..., 0] = False
+        beyond = _beyond(ordered, top_p)
         logits = logits.masked_fill(beyond.scatter(-1, order, beyond), float("-inf"))
     return logits
+
+
+def _filtered_by_value(logits: Tensor, top_k: int, top_p: float) -> Tensor | None:
+    """Do what :func:`filtered` does without knowing which token has which place; None where the nucleus splits a tie.
+
+    Each step works on the same numbers in the same order, so results are equal to the last bit.
+    """
+    if top_p >= 1.0 and not 0 < top_k < logits.shape[-1]:
+        return logits
+    ordered = torch.from_numpy(np.sort(logits.detach().numpy(), axis=-1)).flip(-1)
+    least = ordered[..., -1:]
+    if 0 < top_k < logits.shape[-1]:
+        least = ordered[..., top_k - 1 : top_k]
+    if top_p < 1.0:
+        kept = (~_beyond(ordered.masked_fill(ordered < least, float("-inf")), top_p)).sum(-1, keepdim=True)
+        least = torch.maximum(least, ordered.gather(-1, kept - 1))
+        # tokens that tie with the last one go too, from a certain index on
+        if bool(((logits >= least).sum(-1, keepdim=True) > kept).any()):
+            return None
+    return logits.masked_fill(logits < least, float("-inf"))
+
+
+def _beyond(ordered: Tensor, top_p: float) -> Tensor:
+    """Return which of descending logits are no longer of the nucleus."""
+    mass = ordered.softmax(-1).cumsum(-1)
+    # a token goes when those before it have passed p already, so the likeliest one always stays
+    beyond = mass.roll(1, -1) > top_p
+    beyond[..., 0] = False
+    return beyond
 
 
 def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
     """Return the (b, IV) float32 probabilities with which tokens are drawn from logits."""
     tempered = logits.float() / sampling.temperature
     return filtered(tempered, top_k=sampling.top_k, top_p=sampling.top_p).softmax(-1)
+
+
+def steered(logits: Tensor, images: int, sampling: Sampling) -> Tensor:
+    """Return the (images, IV) float32 logits to draw from, of (lanes, IV): guidance's stand after the images' own."""
+    plain = logits[:images].float()
+    if sampling.guidance == 1.0:
+        return plain
+    empty = logits[images : 2 * images].float()
+    return empty + sampling.guidance * (plain - empty)
 
 
 def draw(chances: Tensor, points: Tensor) -> Tensor:
@@ -139,6 +193,8 @@ def generate_tokens(
     sampling: Sampling | None = None,
     batch: int = 8,
     known: Tensor | None = None,
+    points: Tensor | None = None,
+    stop: int | None = None,
     progress: Progress | None = None,
 ) -> Generated:
     """Draw one image a seed.
@@ -157,6 +213,10 @@ def generate_tokens(
         Images at once.
     known : Tensor, optional
         (D²,) or (n, D²) image prompts: tokens that are given, -1 where one is to be drawn.
+    points : Tensor, optional
+        (n, stop) float64 in [0, 1), used in the place of the seeds' :func:`uniforms`: a larger image's own part.
+    stop : int, optional
+        Tokens an image, D² by default: with fewer the lower rest is left out, and results are (n, stop).
     progress : Progress, optional
         Called with tokens done and in all, prompts' given tokens included.
     """
@@ -169,64 +229,88 @@ def generate_tokens(
     ids = _rows(ids, count, config.text_length, config.text_vocab, "text ids", least=0)
     free = torch.full((config.image_length,), -1)
     given = _rows(free if known is None else known, count, config.image_length, config.image_vocab, "image prompts")
-    tokens = torch.empty((count, config.image_length), dtype=torch.int64)
-    log_probs = torch.empty((count, config.image_length))
+    length = config.image_length if stop is None else stop
+    if not 1 <= length <= config.image_length:
+        raise UsageError(f"stop after {length} tokens given, 1 to {config.image_length} accepted")
+    given = given[:, :length]
+    if points is None:
+        points = torch.stack([uniforms(seed, length) for seed in seeds]) if count else torch.empty((0, length))
+    if points.shape != (count, length):
+        raise UsageError(f"points of shape {tuple(points.shape)} given, ({count}, {length}) accepted")
+    tokens = torch.empty((count, length), dtype=torch.int64)
+    log_probs = torch.empty((count, length))
     # what all images have of their prompts from the start on is read at once; of all, so that no batch differs
     leading = int((given >= 0).all(0).int().cumprod(0).sum()) if count else 0
     for start in range(0, count, batch):
         part = slice(start, min(start + batch, count))
-        done, total = start * config.image_length, count * config.image_length
-        loop = _Loop(model, ids[part], given[part], list(seeds[part]), sampling or Sampling(), leading)
-        for cell in range(config.image_length):
-            tokens[part, cell], log_probs[part, cell] = loop.next(cell)
+        done, total = start * length, count * length
+        loop = _begin(model, ids[part], given[part], points[part], sampling or Sampling(), min(leading, length - 1))
+        for cell in range(loop.read, length):
+            loop.next(cell)
             if progress is not None:
                 progress("drawing tokens", done + (cell + 1) * (part.stop - part.start), total)
+        tokens[part], log_probs[part] = loop.result()
     return Generated(tokens=tokens, log_probs=log_probs)
 
 
+def _begin(
+    model: Rudalle, ids: Tensor, given: Tensor, points: Tensor, sampling: Sampling, read: int
+) -> _Loop | ImageLoop:
+    """Read a batch's prompts: into lanes, of which the first are the images', and after them the guidance's."""
+    from forensics.generate.rudalle.graph import kept_loop, recordable
+
+    images, length = given.shape
+    if sampling.guidance != 1.0:
+        empty = torch.full_like(ids, PAD)
+        empty[:, 0], empty[:, 1] = BEGIN, END
+        ids = torch.cat((ids, empty))
+    lanes = torch.arange(len(ids))
+    if len(ids) < _LEAST_LANES:
+        lanes = torch.cat((lanes, lanes.new_zeros(_LEAST_LANES - len(ids))))
+    if recordable(model):
+        kept = kept_loop(model, lanes, images=images, length=length, sampling=sampling)
+        kept.begin(ids, given, points, read)
+        return kept
+    return _Loop(model, ids, lanes, given, points, sampling, read)
+
+
 class _Loop:
-    """One batch: the decoder's lanes, of which the first ``n`` are images, and after them the guidance's."""
+    """One batch, a step at a time; :class:`graph.ImageLoop` is the same for a GPU."""
 
     def __init__(
-        self, model: Rudalle, ids: Tensor, given: Tensor, seeds: list[int], sampling: Sampling, leading: int
+        self, model: Rudalle, ids: Tensor, lanes: Tensor, given: Tensor, points: Tensor, sampling: Sampling, read: int
     ) -> None:
-        length = given.shape[1]
-        self.images = len(seeds)
-        self._given = given
-        self._sampling = sampling
-        self._guided = sampling.guidance != 1.0
-        self._uniforms = torch.stack([uniforms(seed, length) for seed in seeds])
-        if self._guided:
-            empty = torch.full_like(ids, PAD)
-            empty[:, 0], empty[:, 1] = BEGIN, END
-            ids = torch.cat((ids, empty))
-        self._lanes = torch.arange(len(ids))
-        if len(ids) < _LEAST_LANES:
-            self._lanes = torch.cat((self._lanes, self._lanes.new_zeros(_LEAST_LANES - len(ids))))
-        self._read = min(leading, length - 1)
+        self.read = read
+        self._images = len(given)
+        self._given, self._points, self._sampling = given, points, sampling
+        self._source = lanes % self._images
         self._device = model.device
-        self._decoder = Decoder(model, len(self._lanes))
-        start = given[:, : self._read].repeat(2 if self._guided else 1, 1)
-        self._first = self._decoder.prefill(torch.cat((ids, start), 1)[self._lanes])
-        self._token = given[:, 0]
+        self._decoder = Decoder(model, len(lanes))
+        start = given[:, :read].repeat(len(ids) // self._images, 1)
+        self._first = self._decoder.prefill(torch.cat((ids, start), 1)[lanes])
+        self._tokens = given.clone()
+        self._log_probs = torch.empty(given.shape)
+        before = self._first[: self._images, :read].float().log_softmax(-1)
+        self._log_probs[:, :read] = before.cpu().gather(2, given[:, :read, None])[..., 0]
 
-    def next(self, cell: int) -> tuple[Tensor, Tensor]:
-        """Return (n,) tokens of a cell and their log-probabilities, on the CPU."""
-        if cell <= self._read:
+    def next(self, cell: int) -> None:
+        """Draw the tokens of a cell: those from ``read`` on, in their order."""
+        if cell == self.read:
             logits = self._first[:, cell]
         else:
-            lanes = self._token.repeat(2 if self._guided else 1)[self._lanes]
-            logits = self._decoder.step(lanes.to(self._device))
-        plain = logits[: self.images].float()
-        steered = plain
-        if self._guided:
-            empty = logits[self.images : 2 * self.images].float()
-            steered = empty + self._sampling.guidance * (plain - empty)
-        points = self._uniforms[:, cell].to(plain.device)
-        drawn = draw(probabilities(steered, self._sampling), points).cpu()
-        self._token = torch.where(self._given[:, cell] >= 0, self._given[:, cell], drawn)
-        scores = plain.log_softmax(-1).gather(1, self._token[:, None].to(plain.device))[:, 0]
-        return self._token, scores.cpu()
+            logits = self._decoder.step(self._tokens[:, cell - 1].index_select(0, self._source).to(self._device))
+        token, given = self._tokens[:, cell], self._given[:, cell]
+        plain = logits[: self._images].float()
+        if (given < 0).any():
+            points = self._points[:, cell].to(plain.device)
+            drawn = draw(probabilities(steered(logits, self._images, self._sampling), self._sampling), points)
+            token.copy_(torch.where(given >= 0, given, drawn.cpu()))
+        scores = plain.log_softmax(-1).gather(1, token[:, None].to(plain.device))
+        self._log_probs[:, cell] = scores[:, 0].cpu()
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """Return the (images, length) tokens and their log-probabilities."""
+        return self._tokens, self._log_probs
 
 
 def _rows(given: Tensor, count: int, length: int, vocabulary: int, what: str, *, least: int = -1) -> Tensor:

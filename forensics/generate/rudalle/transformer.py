@@ -85,7 +85,11 @@ class Attention(nn.Module):
 
     def merge(self, context: Tensor) -> Tensor:
         """Return the layer's (b, n, H) output for (b, heads, n, H / heads) weighted values."""
-        output: Tensor = self.dense(context.transpose(1, 2).flatten(2))
+        return self.output(context.transpose(1, 2).flatten(2))
+
+    def output(self, context: Tensor) -> Tensor:
+        """Return the layer's (…, H) output for (…, H) weighted values, head after head."""
+        output: Tensor = self.dense(context)
         # only half precision can reach this bound
         return output if output.dtype == torch.float32 else output.clamp(-_LARGEST_HALF, _LARGEST_HALF)
 
@@ -119,6 +123,12 @@ class Layer(nn.Module):
         if config.sandwich:
             self.before_first_addition_layernorm = nn.LayerNorm(config.hidden, eps=_EPSILON)
             self.before_second_addition_layernorm = nn.LayerNorm(config.hidden, eps=_EPSILON)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the block is computed; accelerate may keep its weights elsewhere until then."""
+        hook = getattr(self, "_hf_hook", None)
+        return self.input_layernorm.weight.device if hook is None else torch.device(hook.execution_device)
 
     def forward(self, states: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the block's (b, n, H) output and its keys and values."""
@@ -165,6 +175,8 @@ class Rudalle(nn.Module):
         )
         self.transformer = _Trunk(config)
         self.kinds: tuple[Kind, ...] = tuple(layer_kind(config, layer) for layer in range(config.layers))
+        self.kept: tuple[object, object] | None = None
+        """What :mod:`graph` records for a batch, and its key; a later batch of the same shape replays it."""
         self._masks: dict[tuple[Kind, torch.device], Tensor] = {}
 
     @property
@@ -217,9 +229,12 @@ class Rudalle(nn.Module):
 
     def embed_image(self, tokens: Tensor, cells: Tensor) -> Tensor:
         """Return (b, n, H) inputs for (b, n) image tokens that stand in (n,) cells, counted row by row."""
+        return cast(Tensor, self.image_embeddings(tokens) + self.embed_places(cells))
+
+    def embed_places(self, cells: Tensor) -> Tensor:
+        """Return what is added to the embedding of a token in each of (n,) cells: (n, H)."""
         side = self.config.image_side
-        places = self.image_row_embeddings(cells // side) + self.image_col_embeddings(cells % side)
-        return cast(Tensor, self.image_embeddings(tokens) + places)
+        return cast(Tensor, self.image_row_embeddings(cells // side) + self.image_col_embeddings(cells % side))
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return the logits (b, positions, V + IV) of (b, T + n) ids."""

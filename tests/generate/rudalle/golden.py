@@ -30,6 +30,19 @@ def names(key: str) -> list[str]:
     return [name for name, row in META.items() if isinstance(row, dict) and key in row]
 
 
+def of_version(version: str) -> str:
+    """The first transformer of a version."""
+    found = [name for name in names("num_layers") if META[name]["hf_version"] == version]
+    if not found:
+        pytest.skip(f"no transformer {version} in {FOLDER}")
+    return found[0]
+
+
+def holding(name: str) -> list[str]:
+    """The folders that hold a file of this name; they have no configuration in the meta file."""
+    return sorted(path.parent.name for path in FOLDER.glob(f"*/{name}"))
+
+
 def file(*parts: str) -> Path:
     path = FOLDER.joinpath(*parts)
     if not path.exists():

@@ -17,7 +17,7 @@ from forensics.generate.rudalle.tokenizer import Tokenizer
 from forensics.generate.rudalle.transformer import Rudalle
 from forensics.generate.rudalle.upscale import Upscaler
 from forensics.generate.rudalle.vqgan import Vqgan
-from tests.generate.rudalle.golden import META, TOLERANCE, far, file, names, tensors
+from tests.generate.rudalle.golden import META, TOLERANCE, far, file, holding, names, tensors
 
 Case = tuple[Rudalle, dict[str, torch.Tensor], dict[str, object]]
 
@@ -101,9 +101,10 @@ def test_upscaler(name: str) -> None:
     assert far(tiled, expected["upscaled"]) < TOLERANCE
 
 
-def test_tokenizer() -> None:
-    tokenizer = Tokenizer.open(file("tokenizer", "bpe.model"))
-    expected = json.loads(file("tokenizer", "expected.json").read_text("utf-8"))
+@pytest.mark.parametrize("name", holding("expected.json"))
+def test_tokenizer(name: str) -> None:
+    tokenizer = Tokenizer.open(file(name, "bpe.model"))
+    expected = json.loads(file(name, "expected.json").read_text("utf-8"))
     assert len(tokenizer) == expected["vocab_size"]
     assert list(tokenizer.vocabulary) == expected["vocab"]
     for case in expected["cases"]:
@@ -112,9 +113,10 @@ def test_tokenizer() -> None:
         assert tokenizer.decode(case["ids"]) == case["decoded"], case["text"]
 
 
-def test_ruclip() -> None:
-    folder = file("ruclip_small")
-    expected = tensors("ruclip_small", "expected.safetensors")
+@pytest.mark.parametrize("name", holding("texts.json"))
+def test_ruclip(name: str) -> None:
+    folder = file(name)
+    expected = tensors(name, "expected.safetensors")
     texts = json.loads((folder / "texts.json").read_text("utf-8"))
     clip = RuClip(folder)
     ids = torch.stack(
@@ -131,7 +133,7 @@ def test_ruclip() -> None:
     assert far(image @ text.T, expected["scores"]) < TOLERANCE
 
 
-@pytest.mark.parametrize("name", META["sampling"])
+@pytest.mark.parametrize("name", META.get("sampling", []))
 def test_sampling_filter(name: str) -> None:
     expected = tensors("sampling.safetensors")
     top_k, top_p = name.removeprefix("k").split("_p")

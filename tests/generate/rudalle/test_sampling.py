@@ -117,6 +117,28 @@ def test_filters() -> None:
     assert cold.tolist() == [[0.5, 0.0, 0.5, 0.0, 0.0]]
 
 
+@pytest.mark.parametrize("spread", [0.01, 1.0, 8.0])
+@pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (50, 1.0), (0, 0.9), (50, 0.9), (300, 1e-9), (299, 0.9999999)])
+def test_filtering_by_value_is_filtering_by_rank(spread: float, top_k: int, top_p: float) -> None:
+    logits = torch.randn((40, 300), generator=torch.Generator().manual_seed(3)) * spread
+    logits[20:] = logits[20:].mul(8).round().div(8)  # ties everywhere
+    least = logits.topk(top_k or 300).values[:, -1:]
+    kept = logits.masked_fill(logits < least, float("-inf"))
+    for row, found in zip(kept, filtered(logits, top_k=top_k, top_p=top_p), strict=True):
+        ranks = row.sort(descending=True, stable=True)
+        mass, nucleus = ranks.values.softmax(0).cumsum(0).tolist(), []
+        for place, token in enumerate(ranks.indices.tolist()):
+            if place and mass[place - 1] > top_p:
+                break
+            nucleus.append(token)
+        wanted = (
+            row
+            if top_p == 1
+            else torch.full_like(row, float("-inf")).index_copy(0, torch.tensor(nucleus), row[nucleus])
+        )
+        assert torch.equal(found, wanted)
+
+
 def test_drawing_follows_the_probabilities() -> None:
     chances = torch.tensor([0.0, 0.25, 0.0, 0.5, 0.25, 0.0])
     even = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000

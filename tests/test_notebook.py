@@ -1,0 +1,40 @@
+"""notebooks/quickstart.ipynb: without outputs, and it runs with the embedded model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from forensics.generate.rudalle.models import EMBEDDED, home
+
+nbformat = pytest.importorskip("nbformat")
+nbclient = pytest.importorskip("nbclient")
+
+NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "quickstart.ipynb"
+
+
+def test_it_is_stripped() -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs
+            assert cell.execution_count is None
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the notebook's own machinery
+def test_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Minutes, where the reference index has to be built."""
+    if not (home(EMBEDDED) / "transformer").is_dir():
+        pytest.skip(f"the model {EMBEDDED} is not there; make it with: make demo-world")
+    monkeypatch.setenv("FORENSICS_NOTEBOOK_OUT", str(tmp_path))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    text = "".join(str(output.get("text", "")) for cell in notebook.cells for output in cell.get("outputs", ()))
+    assert "'near_copy'" in text
+    assert "'watermark'" in text
+    assert "copies that were flagged: " in text
+    assert (tmp_path / "run" / "grading.json").is_file()
+    assert len(list((tmp_path / "own-generated" / "images").glob("*.png"))) == 4
+    assert (tmp_path / "own" / "report.html").is_file()
