@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from forensics.findings import decide
+from forensics.findings import decide, outdone
 from forensics.scoring import ScoreModel
 from forensics.thresholds import THRESHOLDS, with_overrides
 
@@ -86,3 +86,16 @@ def test_more_alike_never_lowers_the_belief(name):
     base = {"sscd": 0.3, "sscd_whole": 0.2, "similarity": 0.2, "log10_nfa": -5.0}
     beliefs = [MODEL.belief({**base, name: value}) for value in (0.0, 0.2, 0.5, 0.9)]
     assert beliefs == sorted(beliefs)
+
+
+def test_a_claim_is_outdone_only_by_a_better_one_of_the_same_region() -> None:
+    whole, corner, left = (0, 0, 100, 100), (60, 60, 100, 100), (0, 0, 45, 100)
+    # the copied cover, one of the same design, a true duplicate, a copy of something else in one corner
+    claims = [(0.92, whole), (0.66, whole), (0.90, whole), (0.70, None)]
+    assert outdone(claims, gap=0.15) == [None, 0, None, None]
+    # another region is no explanation
+    assert outdone([(0.95, left), (0.60, corner)], gap=0.15) == [None, None]
+    # what covers the weaker claim's region may be larger than it, not smaller
+    assert outdone([(0.95, whole), (0.60, corner)], gap=0.15) == [None, 0]
+    assert outdone([(0.95, corner), (0.60, whole)], gap=0.15) == [None, None]
+    assert outdone([], gap=0.15) == []

@@ -301,6 +301,11 @@ class Folder:
                 "seed": planned.seed,
             }
             other = [name for name in _COMPARED if sidecar.get(name) != clean(now[name])] or ["image prompt"]
+            if "settings" in other:
+                before = dict(sidecar.get("settings") or {})
+                differ = [key for key, value in clean(now["settings"]).items() if before.get(key) != value]
+                told = ", ".join(f"{key} {before.get(key)}, now {now['settings'].get(key)}" for key in differ)
+                other[other.index("settings")] = f"settings ({told}; lanes are the batch in half precision or on a GPU)"
             raise UsageError(
                 f"{path} was made with another {' and '.join(other)}; give another folder, or --replace to remove the "
                 "images of the earlier run"

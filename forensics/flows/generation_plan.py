@@ -20,6 +20,11 @@ _SETTINGS = ("temperature", "top_k", "top_p", "guidance")
 _FILES = ("image_prompt",)
 
 
+def _setting(column: str) -> str:
+    """Return a column's name as settings are spelt: ``Top-K`` means ``top_k``."""
+    return column.strip().lower().replace("-", "_").replace(" ", "_")
+
+
 def plan(
     rows: Sequence[PromptRow], generator: Generator, *, n: int, seed: int, settings: Mapping[str, Scalar]
 ) -> tuple[list[Planned], list[str]]:
@@ -32,7 +37,9 @@ def plan(
     seen: dict[str, str] = {}
     checked: set[tuple[tuple[str, Scalar], ...]] = set()
     for number, row in enumerate(rows, start=1):
-        own = {name: value for name, value in row.fields.items() if name in spec.defaults or name in _SETTINGS}
+        named = {_setting(name): (name, value) for name, value in row.fields.items()}
+        own = {name: value for name, (_, value) in named.items() if name in spec.defaults or name in _SETTINGS}
+        taken = {given for name, (given, _) in named.items() if name in own}
         for name in _FILES:
             if own.get(name) and row.folder is not None:
                 own[name] = str(row.folder / str(own[name]))
@@ -53,7 +60,7 @@ def plan(
                 prompt=row.prompt,
                 seed=first + i,
                 sampling=sampling,
-                metadata={name: value for name, value in row.fields.items() if name not in own},
+                metadata={name: value for name, value in row.fields.items() if name not in taken},
                 files={name: sha256_of(Path(str(sampling[name]))) for name in _FILES if sampling.get(name)},
             )
             earlier = seen.setdefault(image.key(spec), row.origin)

@@ -99,10 +99,10 @@ def open_scorer(
     WeightsError
         If the weights are not on this machine and may not or cannot be fetched, or are not what they claim.
     """
-    from forensics.embed import runtime
+    from forensics.generate.rudalle.models import make_device
 
     base, _, rest = name.partition(":")
-    where = runtime.device() if device == "auto" else device
+    where = make_device(device)
     if base in ("clip", "clip-hf"):
         from forensics.embed.clip import create
 

@@ -171,7 +171,7 @@ def _objects(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json.loads(line, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
             raise SourceError(f"{path}, line {number}: not JSON ({error})") from error
         if isinstance(value, str):
@@ -179,6 +179,10 @@ def _objects(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not isinstance(value, dict) or not isinstance(value.get("prompt"), str):
             raise SourceError(f'{path}, line {number}: an object with "prompt" as text needed, or a text alone')
         yield number, value
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number in JSON")
 
 
 def _checked(entry: Mapping[str, Any], origin: str, folder: Path | None = None) -> PromptRow:

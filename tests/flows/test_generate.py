@@ -412,3 +412,12 @@ def test_a_model_is_opened_by_its_name(tmp_path: Path) -> None:
     direct = create("dummy", options).generate(["кот"], [1], settings={})
     with Image.open(result.files[1].path) as image:
         assert np.array_equal(np.asarray(image), direct[0].pixels)
+
+
+def test_columns_are_settings_however_they_are_spelt(tmp_path: Path) -> None:
+    prompts = tmp_path / "list.csv"
+    prompts.write_text("Prompt,Top-K,note\nкот,1,a\n", "utf-8")
+    made = generate(prompts, model="dummy", out=tmp_path / "out", seed=1).files[0]
+    sidecar = json.loads(made.sidecar.read_text("utf-8"))
+    assert sidecar["sampling"]["top_k"] == 1
+    assert sidecar["metadata"] == {"note": "a"}

@@ -123,3 +123,12 @@ def test_the_list_that_ships() -> None:
         assert set(row.fields) == {"translation", "phenomenon", "source"}
     with prompt_lists()["merzmensch"].open(encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == len(rows)
+
+
+def test_a_number_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "list.jsonl"
+    path.write_text('{"prompt": "кот", "temperature": NaN}\n', "utf-8")
+    with pytest.raises(SourceError, match=r"list.jsonl, line 1: not JSON \(NaN is no number"):
+        read_prompts(path)
+    with pytest.raises(SourceError, match="the folder"):
+        read_prompts(str(tmp_path))

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from spandrel.architectures.ESRGAN import ESRGAN
 
-from forensics.errors import IntegrityError, UsageError, WeightsError
+from forensics.errors import ForensicsError, IntegrityError, UsageError, WeightsError
 from forensics.generate import GENERATORS, GeneratorOptions, create
 from forensics.generate.rudalle import models
 from forensics.generate.rudalle.bundle import convert_model
@@ -351,3 +351,18 @@ def test_no_gpu_is_said(official: Path) -> None:
     with pytest.raises(UsageError, match="device cuda given, but torch sees no CUDA device"):
         create("dummy", GeneratorOptions(device="cuda"))
     assert create("dummy").spec.settings["device"] == "cpu"
+
+
+def test_a_file_of_another_architecture_is_not_taken_for_the_model_named(tmp_path: Path) -> None:
+    from forensics.generate.rudalle.models import EMBEDDED, home
+
+    with pytest.raises(WeightsError, match=r"is another architecture than malevich: v3, 8 layers, 256 wide given"):
+        create("malevich", GeneratorOptions(weights=home(EMBEDDED), offline=True))
+
+
+def test_broken_numbers_are_an_error_and_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = create("dummy", GeneratorOptions())
+    weights = next(generator.model.parameters())
+    weights.data.fill_(float("nan"))
+    with pytest.raises(ForensicsError, match="numbers beyond float32"):
+        generator.generate(["кот"], [1], settings={})
