@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -308,6 +309,8 @@ def test_what_ends_the_audit_ends_the_generation_between_two_steps(index: Path, 
         def before(self, prompt: str, seed: int) -> None:
             if seed == 2:  # the batch of seeds 2 to 9 is under way when the interrupt comes
                 assert described.wait(60)
+            elif seed > 2:
+                time.sleep(0.02)  # the rest would otherwise be made before the interrupt is heard
 
     def interrupt(stage: str, images: int, total: int | None) -> None:
         if stage == "describe":
