@@ -47,12 +47,12 @@ WORLD ?= models/kvadrat$(SHORT)
 corpus: setup  ## draw index_data/demo anew: ROOTS="DIR DIR …" (where its packages' files lie)
 	$(BIN)/python index_data/make_corpus.py $(foreach root,$(ROOTS),--root $(root))
 
-demo-world-install:  ## make models/kvadrat the checkout's own model, and build its reference index
+demo-world-install: setup  ## make models/kvadrat the checkout's own model, and build its reference index
 	mkdir -p index_data/kvadrat
 	cp -r $(WORLD)/bpe.model $(WORLD)/vqgan $(WORLD)/transformer $(WORLD)/clip index_data/kvadrat/
 	$(BIN)/python index_data/make_index.py
 
-demo-world: setup  ## train the embedded world from its corpus, hours on 2 cores (SHORT=--short: two minutes)
+demo-world: setup  ## train the embedded world from its corpus, hours on 2 cores (SHORT=--short: a minute)
 	$(BIN)/forensics train tokenizer --data index_data/demo --out $(WORLD) $(SHORT)
 	$(BIN)/forensics train vqgan --data index_data/demo --out $(WORLD) $(SHORT)
 	$(BIN)/forensics train transformer --data index_data/demo --out $(WORLD) $(SHORT)

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from forensics.render import spatial
 from forensics.render.edited import Edited, compose, make
 from index_data.edits_suspects import RECIPES, Recipe, Sources, UInt8Array
-from index_data.sources import FILE, MARKER
+from index_data.sources import FILE, LICENCES, MARKER
 
 HERE = Path(__file__).resolve().parent
 EDITS = HERE / "edits"
@@ -37,13 +37,6 @@ SIDE = 256
 SUSPECT_SIDE = 320
 QUALITY = 85
 
-LICENCES = {
-    "PD": "public domain",
-    "CC0-1.0": "[CC0 1.0](https://creativecommons.org/publicdomain/zero/1.0/)",
-    "CC-BY-4.0": "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/)",
-    "CC-BY-SA-3.0": "[CC BY-SA 3.0](https://creativecommons.org/licenses/by-sa/3.0/)",
-    "CC-BY-SA-4.0": "[CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/)",
-}
 DATASETS = {
     "openclipart": ("Open Clip Art Library 0.18", "openclipart.org", "Debian package openclipart-png 1:0.18+dfsg-19"),
     "scikit-image": ("scikit-image data", "scikit-image.org", "Python package scikit-image 0.26, skimage/data"),
