@@ -1,9 +1,4 @@
-"""The vocabulary of the program: records, specs, measurements and the protocols that plug-ins implement.
-
-Importing this module imports nothing outside the standard library. Arrays are NumPy arrays; their shapes, dtypes and
-ranges are stated where they are named. Boxes are ``(x0, y0, x1, y1)`` in pixels of the full-size, upright image, the
-upper bounds exclusive. Scores are higher for more alike, always.
-"""
+"""Records, specs, measurements and the protocols of generators and embedders."""
 
 from __future__ import annotations
 
