@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     IntArray = NDArray[np.int64]
     FloatArray = NDArray[np.float32]
+    RowViews = Literal["all", "whole", "parts"]
     Compare = Callable[[NDArray[Any], NDArray[Any]], FloatArray]
 
 __all__ = ["ReferenceRows", "SearchHits", "candidate_columns", "find_candidates", "shared_embedders"]
@@ -58,9 +59,16 @@ class ReferenceRows(Protocol):
         ...
 
     def search(
-        self, embedder: str, queries: NDArray[Any], k: int, *, approximate: bool = ..., compare: Compare | None = ...
+        self,
+        embedder: str,
+        queries: NDArray[Any],
+        k: int,
+        *,
+        approximate: bool = ...,
+        compare: Compare | None = ...,
+        views: RowViews = ...,
     ) -> SearchHits:
-        """Return the best rows of every query."""
+        """Return the best rows of every query, of whole references, of parts of references, or of both."""
         ...
 
     def row_to_image(self, embedder: str, rows: NDArray[Any]) -> IntArray:
@@ -166,7 +174,8 @@ def find_candidates(
     ------
     DataFrame
         Columns of :func:`candidate_columns`; sorted by query, then rank, then reference. At most ``top`` rows a query
-        and descriptor. Memory is that of one part of the queries, whatever the size of the index.
+        and descriptor, and as many again from parts of references, whose ranks begin after
+        ``top``. Memory is that of one part of the queries, whatever the size of the index.
     """
     if top < 1:
         raise UsageError(f"the {top} best references asked for, 1 or more accepted")
@@ -208,27 +217,60 @@ def _propose(
     approximate: bool,
     compare: Compare | None,
 ) -> _Proposals:
-    data = np.asarray(queries.part_data(name, part))
     empty = np.empty(0, np.int64)
-    if not len(data) or not references.row_count(name):
+    frame = queries.rows_frame(name, part)
+    if not len(frame) or not references.row_count(name):
         return _Proposals(empty, empty, empty)
-    owner = queries.rows_frame(name, part)["image"].to_numpy(np.int64)
-    k = min(top * depth, references.row_count(name))
-    hits = references.search(name, data, k, approximate=approximate, compare=compare)
+    data, owner = np.asarray(queries.part_data(name, part)), frame["image"].to_numpy(np.int64)
+
+    def ranked(chosen: NDArray[Any], views: RowViews, rows: int) -> _Proposals:
+        k = min(top * rows, references.row_count(name))
+        hits = references.search(name, data[chosen], k, approximate=approximate, compare=compare, views=views)
+        return _ranked(references, name, owner[chosen], hits, top)
+
+    if depth == 1:
+        return ranked(np.ones(len(data), np.bool_), "all", 1)
+    # Parts of queries against whole references find pastes; whole queries against parts of references find crops. Parts
+    # against parts would find what any two pictures share.
+    pastes = ranked(np.ones(len(data), np.bool_), "whole", 1)
+    crops = ranked((frame["view"] == "whole").to_numpy(), "parts", depth)
+    return _joined(pastes, crops, top)
+
+
+def _ranked(references: ReferenceRows, name: str, owner: IntArray, hits: SearchHits, top: int) -> _Proposals:
+    """Return the ``top`` best references of each query image from the hits of its rows."""
     found = hits.rows >= 0  # (m, k)
-    query = np.repeat(owner, k)[found.reshape(-1)]
+    query = np.repeat(owner, found.shape[1])[found.reshape(-1)]
     reference = references.row_to_image(name, hits.rows[found])
     score = hits.scores[found]
     # The best row of each pair, then the best references of each query.
     order = np.lexsort((-score, reference, query))
     query, reference, score = query[order], reference[order], score[order]
-    first = np.r_[True, (query[1:] != query[:-1]) | (reference[1:] != reference[:-1])] if len(query) else empty > 0
+    first = _firsts(query, reference)
     query, reference, score = query[first], reference[first], score[first]
     order = np.lexsort((reference, -score, query))
     query, reference = query[order], reference[order]
     rank = _rank_within(query)
     keep = rank <= top
     return _Proposals(query[keep], reference[keep], rank[keep])
+
+
+def _joined(first: _Proposals, second: _Proposals, top: int) -> _Proposals:
+    """Return both; ranks of the second begin after ``top``, and a pair that both propose keeps its first rank."""
+    query, reference = np.r_[first.query, second.query], np.r_[first.reference, second.reference]
+    rank = np.r_[first.rank, second.rank + top]
+    order = np.lexsort((rank, reference, query))
+    order = order[_firsts(query[order], reference[order])]
+    order = order[np.lexsort((rank[order], query[order]))]
+    return _Proposals(query[order], reference[order], rank[order])
+
+
+def _firsts(query: IntArray, reference: IntArray) -> NDArray[np.bool_]:
+    """Return where a run of equal pairs begins, (n,) bool."""
+    if not len(query):
+        return np.zeros(0, np.bool_)
+    begins: NDArray[np.bool_] = np.r_[True, (query[1:] != query[:-1]) | (reference[1:] != reference[:-1])]
+    return begins
 
 
 def _most_rows(references: ReferenceRows, name: str) -> int:
@@ -313,6 +355,9 @@ def _score_pairs(
         within = np.arange(len(pair)) - np.repeat(np.cumsum(combinations) - combinations, combinations)
         left = query_first[pair] + within // np.maximum(reference_many[pair], 1)
         right = reference_first[pair] + within % np.maximum(reference_many[pair], 1)
+        # the first row of an image is the whole of it; parts against parts would find what any two pictures share
+        sound = (left == query_first[pair]) | (right == reference_first[pair])
+        pair, left, right = pair[sound], left[sound], right[sound]
         scored = _score_rows(spec, references, queries, left, right, compare)
         order = np.lexsort((right, left, -scored, pair))
         winners = order[np.r_[True, pair[order][1:] != pair[order][:-1]]] if len(order) else order

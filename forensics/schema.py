@@ -75,7 +75,12 @@ CANDIDATES: Final = (
 FINDINGS: Final = (
     Column("schema_version", "int64", "Version of this row's layout."),
     Column("finding_id", "string", "Stable across reruns: a hash of what is claimed about which bytes."),
-    Column("kind", "string", "`near_copy` (whole image), `partial_copy` (a region), `watermark`, `meme`, `cover`."),
+    Column(
+        "kind",
+        "string",
+        "`near_copy` (whole image), `partial_copy` (a region), `template` (a layout that references share), "
+        "`watermark`, `meme`, `cover`.",
+    ),
     Column("query", "json", "The audited image: `id`, `uri`, `sha256`, and `metadata` as the source gave it."),
     Column("reference", "json", "The same of the reference image, or null where a finding has none."),
     Column("label", "string", "What was recognised, where the kind names something; otherwise empty."),

@@ -6,13 +6,16 @@ can read and check. ``bench/fit_score.py`` fits it on edits of redistributable p
 ============  =====================================================================================================
 feature       from the measurements
 ============  =====================================================================================================
-sscd          cosine of the best pair of views, SSCD, clipped to [0, 1]
-sscd_whole    cosine of the whole images, SSCD, clipped to [0, 1]
+sscd          cosine of the best pair of views, SSCD, less what the query's view gives unrelated pictures, in [0, 1]
+sscd_aligned  the same of the two parts that lie over one another, where a place was found
 geometry      ln(1 - log10_nfa), at most 5: evidence of a common plane transform beyond chance
 aligned       geometry x max(0, similarity): the same, where the aligned pixels show the same structure
 placed        max(0, (correlation - 0.6) / 0.4) x max(0, similarity), where features found nothing but a placing did
 hash          how far the better of pHash and PDQ lies above chance: max(0, (score - 0.75) / 0.25)
 ============  =====================================================================================================
+
+What unrelated pictures are given is measured on a background set (:mod:`forensics.normalisation`) and never on the
+references or the queries.
 """
 
 from __future__ import annotations
@@ -28,10 +31,12 @@ from forensics.types import Scalar
 
 __all__ = ["FEATURES", "ScoreModel", "features", "load_model"]
 
-FEATURES = ("sscd", "sscd_whole", "geometry", "aligned", "placed", "hash")
+FEATURES = ("sscd", "sscd_aligned", "geometry", "aligned", "placed", "hash")
 
 _HASH_CHANCE = 0.75
 _PLACING_CHANCE = 0.6
+# Of builds of SSCD for which no background is shipped: the median of sscd-int8.
+_TYPICAL_UNRELATED = 0.17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +74,8 @@ def features(measurements: Mapping[str, Scalar]) -> dict[str, float]:
     Parameters
     ----------
     measurements : mapping
-        ``sscd``, ``sscd_whole``, ``phash``, ``pdq``, ``log10_nfa``, ``similarity``, ``correlation``.
+        ``sscd``, ``sscd_unrelated``, ``sscd_aligned``, ``sscd_aligned_unrelated``, ``phash``, ``pdq``, ``log10_nfa``,
+        ``similarity``, ``correlation``.
 
     Returns
     -------
@@ -81,13 +87,18 @@ def features(measurements: Mapping[str, Scalar]) -> dict[str, float]:
     placed = max(0.0, (_number(measurements, "correlation") - _PLACING_CHANCE) / (1.0 - _PLACING_CHANCE))
     better_hash = max(_number(measurements, "phash"), _number(measurements, "pdq"))
     return {
-        "sscd": min(1.0, max(0.0, _number(measurements, "sscd"))),
-        "sscd_whole": min(1.0, max(0.0, _number(measurements, "sscd_whole"))),
+        "sscd": _above_unrelated(measurements, "sscd"),
+        "sscd_aligned": _above_unrelated(measurements, "sscd_aligned"),
         "geometry": geometry,
         "aligned": geometry * similarity,
         "placed": placed * similarity,
         "hash": max(0.0, (better_hash - _HASH_CHANCE) / (1.0 - _HASH_CHANCE)),
     }
+
+
+def _above_unrelated(measurements: Mapping[str, Scalar], name: str) -> float:
+    unrelated = _number(measurements, f"{name}_unrelated") or _TYPICAL_UNRELATED
+    return min(1.0, max(0.0, _number(measurements, name) - unrelated))
 
 
 def _number(measurements: Mapping[str, Scalar], name: str) -> float:

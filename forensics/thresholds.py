@@ -72,6 +72,97 @@ THRESHOLDS: Mapping[str, Threshold] = MappingProxyType(
             unit="correlation with a known mark over the largest of unmarked pictures, at least",
             source="bench/known_marks.py: no false alarm among the 1,768 unmarked pictures that it was set on",
         ),
+        "blind_auc": Threshold(
+            value=0.6,
+            unit="area under the ROC of a classifier that does not ask the model, from which a split is called biased",
+            source="choice: what the embedded world's random split stays below; see docs/method.md",
+        ),
+        "duplicate_sscd": Threshold(
+            value=0.8,
+            unit="SSCD cosine from which two references are near-duplicates",
+            source="the embedded corpus: of 46 pairs above it each shows variants of one drawing; see docs/method.md",
+        ),
+        "duplicate_pdq": Threshold(
+            value=0.878,
+            unit="share of equal PDQ bits from which two references are near-duplicates, both detailed enough",
+            source="PDQ's authors: a distance of at most 31 of 256 bits",
+        ),
+        "duplicate_phash": Threshold(
+            value=0.93,
+            unit="share of equal pHash bits from which two references are near-duplicates, where there is no better",
+            source="choice: at most 4 of 64 bits differ",
+        ),
+        "repeated_images": Threshold(
+            value=3.0,
+            unit="samples of one prompt that show the same, from which they are taken for a memory",
+            source="choice: two of 16 may meet by chance",
+        ),
+        "watermark": Threshold(
+            value=0.95,
+            unit="the network's probability of a stock mark, at least",
+            source="none of 615 unmarked held-out composites and pictures reached it; photographs: bench/marks.py",
+        ),
+        "watermark_named": Threshold(
+            value=0.5,
+            unit="the same where what is read there is a known agency's name",
+            source="choice: even odds, as the name is the better evidence; bench/marks.py",
+        ),
+        "shared_mark": Threshold(
+            value=5.0,
+            unit="standard deviations by which a mark that images share must be in an image, at one place",
+            source="bench/marks_discovery.py: images without the mark stayed below 4",
+        ),
+        "moving_mark": Threshold(
+            value=7.0,
+            unit="standard deviations by which a mark that images share must be in an image, at any place",
+            source="choice: twice what moving a mark over an image gives by chance",
+        ),
+        "shared_mark_share": Threshold(
+            value=0.25,
+            unit="opacity of a shared mark in an image as a share of the mark's average, at least",
+            source="choice: letters a pixel off count half, so a quarter is half of the average mark",
+        ),
+        "meme": Threshold(
+            value=0.3,
+            unit="belief that the picture shows the template, 0 to 1, at least; more where unrelated pictures "
+            "come near",
+            source="bench/fit_memes.py on edits of redistributable pictures; error rates in docs/memes.md",
+        ),
+        "meme_margin": Threshold(
+            value=0.05,
+            unit="belief by which a template's threshold lies above the nearest unrelated picture",
+            source="choice: the unrelated pictures are compared without alignment, which they would not survive",
+        ),
+        "image_macro": Threshold(
+            value=0.5,
+            unit="probability by the captions' places and outlines that the picture is an image macro, at least",
+            source="bench/fit_captions.py on renderings over redistributable pictures",
+        ),
+        "template_references": Threshold(
+            value=3.0,
+            unit="different references that share a layout, at least",
+            source="choice: two pictures can share an element, three show a design",
+        ),
+        "template_cells": Threshold(
+            value=12.0,
+            unit="textured cells of 256 that the references show alike, at least",
+            source="choice: less than a line of a title is no layout",
+        ),
+        "template_agreement": Threshold(
+            value=0.75,
+            unit="share of these cells in which the query agrees",
+            source="as in the rule that grades the demo: three quarters show the same",
+        ),
+        "template_own": Threshold(
+            value=0.5,
+            unit="share of a reference's own cells that the query shows, below which its picture was not copied",
+            source="as in the rule that grades the demo: half of the cells; other pictures in one design reach 0.36",
+        ),
+        "cover": Threshold(
+            value=0.687,
+            unit="chance that the image is a cover or mock-up, 0 to 1, at least",
+            source="forensics train cover: at most 1 % of held-out renderings that are none; see docs/covers.md",
+        ),
         "quality_pdq": Threshold(
             value=50.0, unit="PDQ quality, at least", source="PDQ's authors call 49 and less unusable"
         ),

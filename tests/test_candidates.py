@@ -37,8 +37,11 @@ def make(folder: Path, seeds: list[int], views: dict, *, mirrored: bool = False,
     return open_index(folder / "index")
 
 
-def brute(references: Index, queries: Index, name: str) -> np.ndarray:
-    """Return (queries, references) float32: the best score over all views of both images."""
+def brute(references: Index, queries: Index, name: str, *, list_of: str = "") -> np.ndarray:
+    """Return (queries, references) float32: the best score over the pairs of views of which one is a whole image.
+
+    ``list_of``: ``whole`` references only, or whole queries against ``parts`` of references only.
+    """
     left = queries.vectors(name, np.arange(queries.row_count(name)))
     right = references.vectors(name, np.arange(references.row_count(name)))
     if references.specs[name].kind == "bits":
@@ -46,6 +49,16 @@ def brute(references: Index, queries: Index, name: str) -> np.ndarray:
     else:
         unit = left.astype(np.float64) / np.linalg.norm(left.astype(np.float64), axis=1, keepdims=True)
         scores = unit @ right.astype(np.float64).T
+    first_left, first_right = (
+        np.concatenate([(index.rows_frame(name, part.part)["view"] == "whole").to_numpy() for part in index.parts])
+        for index in (queries, references)
+    )
+    allowed = first_left[:, None] | first_right[None]
+    if list_of == "whole":
+        allowed &= first_right[None]
+    if list_of == "parts":
+        allowed &= first_left[:, None] & ~first_right[None]
+    scores = np.where(allowed, scores, -np.inf)
     best = np.full((len(queries), len(references)), -np.inf)
     of_left = queries.row_to_image(name, np.arange(len(left)))
     of_right = references.row_to_image(name, np.arange(len(right)))
@@ -65,11 +78,17 @@ def test_every_pair_has_every_score(tmp_path: Path, top: int) -> None:
     for name in ("demo", "phash"):
         best = brute(references, queries, name)
         np.testing.assert_allclose(table[f"score:{name}"], best[table["query"], table["reference"]], atol=1e-6)
-        order = np.argsort(-best.astype(np.float32), axis=1, kind="stable")[:, :top]
+        lists = ("whole", "parts") if name == "demo" else ("whole",)
         for query in range(len(queries)):
             own = table[(table["query"] == query) & (table[f"rank:{name}"] > 0)].sort_values(f"rank:{name}")
-            assert own[f"rank:{name}"].tolist() == list(range(1, top + 1))
-            np.testing.assert_allclose(own[f"score:{name}"], best[query, order[query]], atol=1e-6)
+            known: set[int] = set()
+            for place, of in enumerate(lists):
+                only = brute(references, queries, name, list_of=of)[query].astype(np.float32)
+                expected = np.argsort(-only, kind="stable")[:top]
+                ranked = own[own[f"rank:{name}"].between(place * top + 1, (place + 1) * top)]
+                # a pair of both lists keeps its rank in the first
+                assert set(ranked["reference"]) == set(expected.tolist()) - known
+                known |= set(expected.tolist())
     copies = table[(table["query"] == 0) & (table["reference"] == 3)].iloc[0]
     assert (copies["rank"], copies["rank:phash"]) == (1, 1)
     assert copies["view:phash"] in {"turn4", "turn6"}

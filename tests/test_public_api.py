@@ -27,9 +27,10 @@ def test_public_names() -> None:
 
 
 SIGNATURES = {
-    "audit": "source | index out effort top approximate path_column source_roots thresholds redact case_id operator "
-    "workers progress",
-    "build_index": "source out | hashes embedders keep_pixels part_size index_type nprobe path_column workers progress",
+    "audit": "source | index out effort top approximate path_column source_roots thresholds false_alarms detect "
+    "templates redact case_id operator workers progress",
+    "build_index": "source out | hashes embedders keep_pixels part_size index_type nprobe path_column parts workers "
+    "progress",
     "search": "image | index top effort exact source_roots html",
 }
 

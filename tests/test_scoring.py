@@ -22,21 +22,34 @@ def test_a_descriptor_without_a_fit_says_so():
 
 
 def test_without_sscd_its_features_have_no_weight():
-    assert not {"sscd", "sscd_whole"} & set(load_model(None).weights)
+    assert not {"sscd", "sscd_aligned"} & set(load_model(None).weights)
 
 
 def test_features_follow_the_table():
     found = features(
-        {"sscd": 0.5, "sscd_whole": -0.2, "log10_nfa": -9.0, "similarity": 0.5, "phash": 0.5, "pdq": 0.875}
+        {
+            "sscd": 0.5,
+            "sscd_unrelated": 0.125,
+            "sscd_aligned": 0.25,
+            "sscd_aligned_unrelated": 0.5,
+            "log10_nfa": -9.0,
+            "similarity": 0.5,
+            "phash": 0.5,
+            "pdq": 0.875,
+        }
     )
     assert found == {
-        "sscd": 0.5,
-        "sscd_whole": 0.0,
+        "sscd": 0.375,
+        "sscd_aligned": 0.0,
         "geometry": pytest.approx(math.log(10)),
         "aligned": pytest.approx(0.5 * math.log(10)),
         "placed": 0.0,
         "hash": pytest.approx(0.5),
     }
+
+
+def test_a_build_without_a_background_is_taken_down_by_what_is_typical():
+    assert 0.3 < features({"sscd": 0.5})["sscd"] < 0.4
 
 
 @pytest.mark.parametrize("missing", [{}, {"sscd": None}, {"sscd": math.nan, "log10_nfa": math.nan}])

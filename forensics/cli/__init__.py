@@ -6,7 +6,22 @@ from collections.abc import Callable
 
 import typer
 
-from forensics.cli import audit, demo, doctor, generate, index, report, search, train, weights
+from forensics.cli import (
+    audit,
+    curve,
+    demo,
+    doctor,
+    extract,
+    generate,
+    index,
+    membership,
+    memes,
+    report,
+    search,
+    train,
+    watermarks,
+    weights,
+)
 
 __all__ = ["COMMANDS"]
 
@@ -15,7 +30,12 @@ COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
     audit.register,
     search.register,
     index.register,
+    watermarks.register,
+    memes.register,
     report.register,
+    membership.register,
+    extract.register,
+    curve.register,
     train.register,
     weights.register,
     doctor.register,

@@ -70,7 +70,11 @@ def audit(
         ),
     ] = None,
     effort: Annotated[
-        str, typer.Option(help="`fast`: whole images only; `standard`: also 13 overlapping parts of each query.")
+        str,
+        typer.Option(
+            help="`fast`: whole images only; `standard`: also 3 x 3 parts and inset rectangles of each query; "
+            "`thorough`: also 2 x 2 parts and quarter turns."
+        ),
     ] = "standard",
     top: Annotated[int, typer.Option(min=1, help="How many references each descriptor proposes for an image.")] = 8,
     approximate: Annotated[
@@ -87,6 +91,28 @@ def audit(
         typer.Option(
             "--threshold", help="NAME=VALUE: your own threshold, marked as such (names: docs/method.md). Repeatable."
         ),
+    ] = None,
+    false_alarms: Annotated[
+        float | None,
+        typer.Option(
+            "--false-alarms",
+            help="Set the threshold so that this share of unrelated images passes it, e.g. 0.01; the index must be "
+            "calibrated (`forensics index calibrate`).",
+        ),
+    ] = None,
+    detect: Annotated[
+        str | None,
+        typer.Option(
+            "--detect",
+            help="Comma list of `watermark`, `meme`, `cover`: what to look for in the images themselves; all that are "
+            "available by default.",
+        ),
+    ] = None,
+    no_detect: Annotated[
+        bool, typer.Option("--no-detect", help="Look for copies only, not for marks, memes and covers.")
+    ] = False,
+    templates: Annotated[
+        Path | None, typer.Option("--templates", help="Meme templates by name, made by `forensics memes add`.")
     ] = None,
     redact: Annotated[
         str, typer.Option(help="Comma list of `faces`, `references` (blurred) and `pixels` (no picture at all).")
@@ -152,6 +178,9 @@ def audit(
         "approximate": approximate,
         "source_roots": parse_pairs(source_root, "--source-root"),
         "thresholds": parse_thresholds(threshold),
+        "detect": _detectors(detect, no_detect, templates),
+        "templates": templates,
+        "false_alarms": false_alarms,
         "redact": [word.strip() for word in redact.split(",") if word.strip()],
         "case_id": case_id,
         "operator": operator,
@@ -189,6 +218,18 @@ def audit(
     _print(result, generated, as_json=json_output)
     found = sum(result.findings_count.values())
     return int(exit_code(result.states, findings=found, fail_on_findings=fail_on_findings))
+
+
+def _detectors(names: str | None, none: bool, templates: Path | None) -> list[str] | None:
+    """Return the detectors that the options name; None for all that are available."""
+    if none and (names is not None or templates is not None):
+        raise UsageError("--no-detect given beside --detect or --templates; give one of them")
+    if none or names is None:
+        return [] if none else None
+    listed = [word.strip() for word in names.split(",") if word.strip()]
+    if not listed:
+        raise UsageError("--detect given without a name; give any of watermark, meme, cover, or --no-detect")
+    return listed
 
 
 def _check_choice(

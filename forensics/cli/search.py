@@ -29,7 +29,11 @@ def search(
     index: Annotated[Path, typer.Option("--index", help="Reference index made by `forensics index build`.")],
     top: Annotated[int, typer.Option(min=1, help="Matches to show.")] = 10,
     effort: Annotated[
-        str, typer.Option(help="`fast`: the whole image only; `standard`: also 13 overlapping parts of it.")
+        str,
+        typer.Option(
+            help="`fast`: the whole image only; `standard`: also 3 x 3 parts and inset rectangles of it; "
+            "`thorough`: also 2 x 2 parts and quarter turns."
+        ),
     ] = "standard",
     exact: Annotated[
         bool, typer.Option("--exact", help="Search every row even where `forensics index optimize` made FAISS files.")

@@ -27,6 +27,18 @@ Examples, in this order:
 Ctrl-C saves the state; the same command goes on. Then: forensics generate PROMPT --model models/kvadrat --out generated
 """
 
+_COVER_EXAMPLE = """
+Example:
+
+    forensics train cover --data photographs --data clip-arts --fonts /usr/share/fonts --out models/detectors
+"""
+
+_WATERMARK_EXAMPLE = """
+Example:
+
+    forensics train watermark --data photographs --data clip-arts --fonts /usr/share/fonts --out models/detectors
+"""
+
 _Data = Annotated[
     Path,
     typer.Option("--data", help="Corpus: a folder with pictures and a manifest.csv (path, caption, role, planted)."),
@@ -56,6 +68,8 @@ def register(app: typer.Typer) -> None:
     group.command(epilog=_EXAMPLE, short_help="Train the VQGAN: images to codes and back.")(vqgan)
     group.command(epilog=_EXAMPLE, short_help="Train the transformer: captions to codes.")(transformer)
     group.command(epilog=_EXAMPLE, short_help="Train a small CLIP on images and captions.")(clip)
+    group.command(epilog=_COVER_EXAMPLE, short_help="Train the detector of covers and mock-ups.")(cover)
+    group.command(epilog=_WATERMARK_EXAMPLE, short_help="Train the detector of stock marks.")(watermark)
 
 
 def tokenizer(data: _Data, out: _Out, config: _Config = None, short: _Short = False) -> int:
@@ -130,6 +144,78 @@ def clip(
         out=out,
         config=config,
         tokenizer=tokenizer,
+        short=short,
+        restart=not resume,
+    )
+    return 0
+
+
+def cover(
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            "--data", help="Folder of pictures to draw covers on, searched to any depth; repeat for several kinds."
+        ),
+    ],
+    out: _Out,
+    fonts: Annotated[
+        list[Path] | None,
+        typer.Option("--fonts", help="Folder of typefaces (.ttf, .otf); repeatable. By default the bundled one alone."),
+    ] = None,
+    config: _Config = None,
+    short: _Short = False,
+    resume: _Resume = True,
+    quiet: _Quiet = False,
+) -> int:
+    """Train the detector of book covers, discs, web pages and posters on renderings; writes OUT/cover/cover.onnx.
+
+    A fifth of the pictures and typefaces, by their names, and some designs are held out for its threshold.
+    """
+    from forensics.flows import train_cover as flow
+
+    _run(
+        flow.train_cover,
+        quiet,
+        data=data,
+        out=out,
+        fonts=fonts or [],
+        config=config,
+        short=short,
+        restart=not resume,
+    )
+    return 0
+
+
+def watermark(
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            "--data", help="Folder of pictures to mark, searched to any depth; repeat for several kinds, or for weight."
+        ),
+    ],
+    out: _Out,
+    fonts: Annotated[
+        list[Path] | None,
+        typer.Option("--fonts", help="Folder of typefaces (.ttf, .otf); repeatable. By default the bundled one alone."),
+    ] = None,
+    config: _Config = None,
+    short: _Short = False,
+    resume: _Resume = True,
+    quiet: _Quiet = False,
+) -> int:
+    """Train the detector of stock marks on drawn ones; writes OUT/watermark/watermark.onnx.
+
+    A fifth of the pictures, typefaces and invented names, by their names, is held out; what is reached on them is told.
+    """
+    from forensics.flows import train_watermark as flow
+
+    _run(
+        flow.train_watermark,
+        quiet,
+        data=data,
+        out=out,
+        fonts=fonts or [],
+        config=config,
         short=short,
         restart=not resume,
     )

@@ -5,6 +5,6 @@ They take pixels, and masks or descriptors as arrays; they draw nothing and sear
 
 from __future__ import annotations
 
-from forensics.detect.known_marks import KnownMark, MarkDetection, known_marks, mark_scores
+from forensics.detect.known_marks import KnownMark, KnownMarkDetector, MarkDetection, known_marks, mark_scores
 
-__all__ = ["KnownMark", "MarkDetection", "known_marks", "mark_scores"]
+__all__ = ["KnownMark", "KnownMarkDetector", "MarkDetection", "known_marks", "mark_scores"]

@@ -19,7 +19,7 @@ symbol                  meaning
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -27,11 +27,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forensics.errors import UsageError
+from forensics.types import Detection
 
 if TYPE_CHECKING:
-    from forensics.types import Box, FloatArray, UInt8Array
+    from forensics.types import Box, FloatArray, Scalar, UInt8Array
 
-__all__ = ["FRAME", "KnownMark", "MarkDetection", "known_marks", "mark_scores"]
+__all__ = ["FRAME", "KnownMark", "KnownMarkDetector", "MarkDetection", "known_marks", "mark_scores"]
 
 FRAME = 128
 """Longer side in pixels at which images are compared, at most: letters that are smaller are noise."""
@@ -95,6 +96,59 @@ class MarkDetection:
     score: float
     threshold: float
     box: Box
+
+
+class KnownMarkDetector:
+    """Recognises marks by their templates.
+
+    Parameters
+    ----------
+    marks : sequence of KnownMark
+    margin : float
+        As in :func:`known_marks`.
+    margin_source : str
+        Where it comes from.
+    """
+
+    def __init__(self, marks: Sequence[KnownMark], *, margin: float, margin_source: str) -> None:
+        self.marks = {mark.name: mark for mark in marks}
+        self._margin, self._source = margin, margin_source
+
+    @property
+    def name(self) -> str:
+        """``known-marks``."""
+        return "known-marks"
+
+    @property
+    def facts(self) -> Mapping[str, Scalar]:
+        """Names of the marks, and the margin."""
+        return {"marks": ", ".join(self.marks), "margin": self._margin}
+
+    def detect(self, images: Sequence[UInt8Array]) -> list[list[Detection]]:
+        """Return for each (H, W, 3) uint8 RGB image the known marks on it, strongest first."""
+        marks = list(self.marks.values())
+        return [
+            [self._detection(found) for found in known_marks(image, marks, margin=self._margin)] for image in images
+        ]
+
+    def _detection(self, found: MarkDetection) -> Detection:
+        mark = self.marks[found.name]
+        covered = np.maximum(mark.light, mark.dark)
+        return Detection(
+            kind="watermark",
+            label=found.name,
+            score=found.score,
+            threshold=found.threshold,
+            threshold_source=f"{self._margin:g} times what unmarked pictures reach; {self._source}",
+            box=found.box,
+            mask=np.asarray(255 * covered / max(float(covered.max()), 1e-6), np.uint8),
+            measurements={"known_mark": found.score / mark.chance, "mark_correlation": found.score},
+            reasons=(
+                f"The image's fine structure correlates to {found.score:.2f} with what the mark of {found.name} would "
+                "add to it, at the place where that agency puts its mark. Many images share a mark: it is no copy of "
+                "any one of them.",
+            ),
+        )
 
 
 def known_marks(image: UInt8Array, marks: Sequence[KnownMark], *, margin: float) -> list[MarkDetection]:

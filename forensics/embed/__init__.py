@@ -48,6 +48,7 @@ EMBEDDERS = Registry(
         "dhash": "forensics.embed.hashes:create",
         "whash": "forensics.embed.hashes:create",
         "crop-resistant": "forensics.embed.hashes:create",
+        "layout": "forensics.embed.layout:create",
         "sscd-disc-mixup": "forensics.embed.sscd:create",
         "sscd-int8": "forensics.embed.sscd:create",
         "sscd-distilled": "forensics.embed.sscd:create",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,17 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forensics.embed import comparison
+from forensics.errors import UsageError
 from forensics.flows.build import build, first_record
+from forensics.flows.calibration_files import calibration_key
+from forensics.flows.clock import Clock
+from forensics.flows.detect import detect_indexed
+from forensics.flows.detectors import choose_detectors
 from forensics.flows.embedders import embedders_of
 from forensics.flows.facts import case_facts, fingerprint, run_facts
 from forensics.flows.index import open_index
+from forensics.flows.index_facts import index_facts, stated_threshold
 from forensics.flows.ingest import default_workers
 from forensics.flows.measure import measured_pairs
 from forensics.flows.pairs import PairsInit, PicturesTask
+from forensics.flows.plain import plain_note
 from forensics.flows.results import AuditResult
+from forensics.flows.templates import template_groups
 from forensics.flows.verdicts import Verdicts
 from forensics.flows.views import Effort, query_views
-from forensics.images import decode
 from forensics.report.redact import parse_redactions
 from forensics.report.writer import ImageRow, RunWriter
 from forensics.scoring import load_model
@@ -31,10 +37,9 @@ from forensics.thresholds import with_overrides
 from forensics.workers import Success, WorkerPool
 
 if TYPE_CHECKING:
-    from forensics.detect import KnownMark
+    from forensics.flows.detectors import DetectorSpec
     from forensics.index import Index
     from forensics.sources import Source
-    from forensics.thresholds import Threshold
     from forensics.types import Progress
 
 __all__ = ["AuditOptions", "Live", "audit", "audit_source"]
@@ -53,7 +58,7 @@ _PICTURE_SECONDS = 60.0
 class AuditOptions:
     """How an audit is done: :func:`audit` says what each option means.
 
-    ``marks`` are templates of watermarks to look for; each one found is a finding of kind ``watermark``.
+    ``detectors`` look at the images beside those of ``detect``, which is none by default here.
     """
 
     effort: Effort = "standard"
@@ -61,8 +66,11 @@ class AuditOptions:
     approximate: bool = False
     source_roots: Mapping[str, str] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    false_alarms: float | None = None
     redact: Sequence[str] = ()
-    marks: Sequence[KnownMark] = ()
+    detect: Sequence[str] | None = ()
+    templates: str | Path | None = None
+    detectors: Sequence[DetectorSpec] = ()
     case_id: str = ""
     operator: str = ""
     workers: int | None = None
@@ -98,6 +106,9 @@ def audit(
     path_column: str | None = None,
     source_roots: Mapping[str, str] | None = None,
     thresholds: Mapping[str, float] | None = None,
+    false_alarms: float | None = None,
+    detect: Sequence[str] | None = None,
+    templates: str | Path | None = None,
     redact: Sequence[str] = (),
     case_id: str = "",
     operator: str = "",
@@ -114,7 +125,7 @@ def audit(
         A reference index made by :func:`forensics.build_index`.
     out : path
         Run folder. An earlier run there is replaced once this one is complete; its reviews are kept.
-    effort : {"fast", "standard"}
+    effort : {"fast", "standard", "thorough"}
         How many views of each query are searched.
     top : int
         Candidates a descriptor and query that are compared in detail.
@@ -127,6 +138,14 @@ def audit(
         Old to new folder, for references that moved.
     thresholds : mapping of str to float, optional
         Other values for names of :data:`forensics.thresholds.THRESHOLDS`.
+    false_alarms : float, optional
+        Set the threshold of belief so that this share of unrelated pictures passes it, e.g. 0.01; the index must be
+        calibrated for it, see ``forensics index calibrate``.
+    detect : sequence of str, optional
+        What to look for in the images themselves, of ``watermark``, ``meme`` and ``cover``; all that are available by
+        default. With ``watermark`` also for marks that many of the images share.
+    templates : path, optional
+        Meme templates by name, made by ``forensics memes add``; without them image macros are found and not named.
     redact : sequence of str
         Of ``faces``, ``references``, ``pixels``.
     case_id, operator : str
@@ -163,6 +182,9 @@ def audit(
             approximate=approximate,
             source_roots=source_roots or {},
             thresholds=thresholds or {},
+            false_alarms=false_alarms,
+            detect=detect,
+            templates=templates,
             redact=redact,
             case_id=case_id,
             operator=operator,
@@ -202,8 +224,23 @@ def audit_source(
     hidden = parse_redactions(",".join(options.redact))
     references = open_index(index, source_roots=options.source_roots)
     embedders = embedders_of(references)
+    chosen = choose_detectors(options.detect, thresholds=options.thresholds, templates=options.templates)
+    detectors = (*chosen.specs, *options.detectors)
+    discover = "watermark" in chosen.names
+    model = load_model(embedders.copy_descriptor)
+    known = index_facts(
+        references,
+        calibration_key(
+            references, embedders.usable, model, table, effort=options.effort, top=options.top,
+            approximate=options.approximate,
+        ),
+    )  # fmt: skip
+    if options.false_alarms is not None:
+        if "belief" in options.thresholds:
+            raise UsageError("both --false-alarms and --threshold belief=… given; one of them sets the threshold")
+        table = stated_threshold(known, options.false_alarms, table)
     workers = default_workers() if options.workers is None else options.workers
-    clock = _Clock()
+    clock = Clock()
     with RunWriter(out) as writer:
         work = _work_folder(
             out,
@@ -235,8 +272,7 @@ def audit_source(
             references=str(references.directory),
             source_roots=dict(options.source_roots),
         )
-        model = load_model(embedders.copy_descriptor)
-        verdicts = Verdicts(writer, queries, references, model, table)
+        verdicts = Verdicts(writer, queries, references, model, table, known)
         for rows in measured_pairs(
             queries,
             references,
@@ -249,11 +285,22 @@ def audit_source(
             workers=workers,
             progress=report_progress,
         ):
-            verdicts.add(rows)
+            verdicts.add(rows, template_groups(rows, init, thresholds=table, workers=workers))
         clock.lap("search and verify")
-        if options.marks:
-            _find_marks(options.marks, queries, verdicts, table["known_mark"], report_progress)
-            clock.lap("marks")
+        detector_facts: list[dict[str, Any]] = []
+        if detectors:
+            found = detect_indexed(
+                queries,
+                detectors,
+                writer,
+                work / "examined",
+                discover=discover,
+                workers=workers,
+                progress=report_progress,
+            )
+            verdicts.kinds.update(found.kinds)
+            detector_facts = found.facts
+            clock.lap("detect")
         _add_images(writer, queries)
         _add_pictures(writer, verdicts.pictures(), init, queries, references, workers, report_progress)
         clock.lap("pictures")
@@ -271,14 +318,20 @@ def audit_source(
                 "top": options.top,
                 "approximate": options.approximate,
                 "redact": sorted(hidden),
-                **({"known_marks": [mark.name for mark in options.marks]} if options.marks else {}),
+                **({"false_alarms": options.false_alarms} if options.false_alarms is not None else {}),
+                **({"detect": list(chosen.names), "discover": discover} if detectors else {}),
             },
             timings=clock.laps,
         )
-        notes = embedders.notes
+        bound, searched = table["belief"].value, verdicts.searched
+        notes = (*embedders.notes, *chosen.notes, *known.summary(threshold=bound, searched=searched),
+                 *plain_note(queries, table["quality_pdq"].value))  # fmt: skip
         if live:
             notes = (*notes, *live.notes())
-            run |= {"generator": live.facts(), "notes": list(notes)}
+            run |= {"generator": live.facts()}
+        run |= {**known.to_dict(threshold=bound, searched=searched), "notes": list(notes)}
+        if detector_facts:
+            run |= {"detectors": detector_facts}
         report = writer.finish(case, run, redact=hidden)
     shutil.rmtree(work)
     return AuditResult(
@@ -290,19 +343,6 @@ def audit_source(
         leads_count=verdicts.leads,
         notes=notes,
     )
-
-
-def _find_marks(
-    marks: Sequence[KnownMark], queries: Index, verdicts: Verdicts, threshold: Threshold, progress: Progress
-) -> None:
-    from forensics.detect import known_marks
-
-    for number in range(len(queries)):
-        data = queries.pixels(number).data
-        pixels = None if data is None else decode(data).pixels
-        if pixels is not None:
-            verdicts.add_marks(number, known_marks(pixels, marks, margin=threshold.value), threshold)
-        progress("marks", number + 1, len(queries))
 
 
 def _add_images(writer: RunWriter, queries: Index) -> None:
@@ -352,17 +392,6 @@ def _work_folder(out: Path, settings: Mapping[str, Any]) -> Path:
     work.mkdir(parents=True, exist_ok=True)
     marker.write_text(key, encoding="utf-8")
     return work
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def lap(self, name: str) -> None:
-        now = time.monotonic()
-        self.laps[name] = round(now - self._last, 3)
-        self._last = now
 
 
 def _silent(stage: str, done: int, total: int | None) -> None:

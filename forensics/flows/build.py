@@ -10,7 +10,8 @@ from pathlib import Path
 
 from forensics.errors import IndexFormatError, SourceError, UsageError
 from forensics.flows.collect import PartCollector
-from forensics.flows.ingest import WHOLE, Ingestion, ViewPlan, default_workers, ingest
+from forensics.flows.ingest import Ingestion, ViewPlan, default_workers, ingest
+from forensics.flows.views import WHOLE
 from forensics.index import Index
 from forensics.index.known import KnownFiles
 from forensics.index.manifest import (
@@ -210,7 +211,7 @@ def _fill(
     workers = default_workers() if workers is None else workers
     with ingest(plan, listing, workers=workers, lookahead=lookahead) as results:
         while True:
-            collector = PartCollector(embedders, views, label)
+            collector = PartCollector(embedders, label)
             for result in itertools.islice(results, manifest.part_size):
                 listing.seal(result.record)
                 collector.take(result)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forensics.embed import has_quality
-from forensics.flows.ingest import Ingested, ViewPlan
+from forensics.flows.ingest import Ingested
 from forensics.index.part import ImageRow, PartData, RowSet, usable_rows
 from forensics.types import Embedder, EmbedderSpec, View
 
@@ -27,10 +27,10 @@ a build was interrupted."""
 class PartCollector:
     """One part on its way: images as they come, their descriptors in batches of a fixed size."""
 
-    def __init__(self, embedders: Sequence[Embedder], views: ViewPlan, label: str) -> None:
+    def __init__(self, embedders: Sequence[Embedder], label: str) -> None:
         self.images: list[Ingested] = []
         self._label = label
-        self._rows = [_Rows(embedder, views[embedder.spec.name]) for embedder in embedders]
+        self._rows = [_Rows(embedder) for embedder in embedders]
 
     def take(self, result: Ingested) -> None:
         """Take the next image."""
@@ -38,7 +38,7 @@ class PartCollector:
         for rows in self._rows:
             rows.take(position, result)
         # The prepared arrays are large and no longer needed.
-        self.images.append(replace(result, prepared={}))
+        self.images.append(replace(result, prepared={}, views={}))
 
     def finish(self, listing: str, *, previews: bool) -> PartData:
         """Return the part."""
@@ -78,20 +78,20 @@ class PartCollector:
 class _Rows:
     """The rows of one embedder in one part."""
 
-    def __init__(self, embedder: Embedder, views: Sequence[View]) -> None:
+    def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
         self.unusable: list[int] = []
         self._spec: EmbedderSpec = embedder.spec
-        self._views = views
         self._waiting: list[NDArray[np.uint8]] = []
         self._data: list[NDArray[Any]] = []
         self._quality: list[NDArray[np.int16]] = []
-        self._origin: list[tuple[int, int, tuple[int, int, int, int]]] = []  # image, view, box
+        self._origin: list[tuple[int, View, tuple[int, int, int, int]]] = []  # image, view, box
 
     def take(self, position: int, result: Ingested) -> None:
-        for at, prepared in enumerate(result.prepared.get(self._spec.name, ())):
+        views = result.views.get(self._spec.name, ())
+        for view, prepared in zip(views, result.prepared.get(self._spec.name, ()), strict=True):
             self._waiting.append(prepared)
-            self._origin.append((position, at, _pixel_box(self._views[at], result.width, result.height)))
+            self._origin.append((position, view, _pixel_box(view, result.width, result.height)))
             if len(self._waiting) == BATCH:
                 self._embed()
 
@@ -108,9 +108,9 @@ class _Rows:
         return RowSet(
             data=data[usable],
             image=np.array([image for image, _, _ in origin], np.int32),
-            view=[self._views[view].name for _, view, _ in origin],
+            view=[view.name for _, view, _ in origin],
             box=np.array([box for _, _, box in origin], np.int32).reshape(-1, 4),
-            orientation=np.array([self._views[view].orientation for _, view, _ in origin], np.int8),
+            orientation=np.array([view.orientation for _, view, _ in origin], np.int8),
             quality=quality[usable],
         )
 

@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING
 from forensics.errors import UsageError
 from forensics.flows.audit import AuditOptions
 from forensics.flows.build import build
+from forensics.flows.detectors import DetectorSpec
 from forensics.flows.generate import GeneratedFile
 from forensics.flows.generate_audit import generate_audit
 from forensics.flows.results import AuditResult
-from forensics.flows.world import ReferenceSource, Truth, World, agency_marks, embedded_corpus, open_model
+from forensics.flows.world import ReferenceSource, Truth, World, embedded_corpus, open_model
 from forensics.generate import GeneratorOptions
 from forensics.report.grading import Grade, Graded, add_grading
 from forensics.schema import COPY_KINDS
+from forensics.thresholds import THRESHOLDS
 
 if TYPE_CHECKING:
     from forensics.embed import DefaultEmbedders
     from forensics.train.corpus import Corpus, CorpusPicture
     from forensics.types import Embedder, Progress
 
-__all__ = ["DemoResult", "build_references", "demo", "reference_index"]
+__all__ = ["DemoResult", "build_references", "demo", "known_marks", "reference_index"]
 
 MODEL = "kvadrat"
 PROMPTS = "demo"
@@ -118,7 +120,7 @@ def demo(
         seed=seed * _SEEDS_APART,
         generator_options=GeneratorOptions(batch=_BATCH),
         replace=True,
-        options=AuditOptions(source_roots=roots, marks=agency_marks(), workers=workers),
+        options=AuditOptions(source_roots=roots, detectors=(known_marks(),), workers=workers),
         progress=progress,
     )
     clock.lap("generate and audit")
@@ -133,6 +135,14 @@ def demo(
         index=index,
         source_roots=roots,
         seconds=clock.laps,
+    )
+
+
+def known_marks() -> DetectorSpec:
+    """Return what names the detector of the embedded corpus's marks to a run."""
+    return DetectorSpec(
+        factory="forensics.flows.world:agency_mark_detector",
+        arguments={"margin": THRESHOLDS["known_mark"].value},
     )
 
 

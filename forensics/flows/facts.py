@@ -8,7 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from forensics.scoring import ScoreModel
     from forensics.thresholds import Threshold
 
-__all__ = ["case_facts", "fingerprint", "run_facts"]
+__all__ = ["case_facts", "detection_facts", "fingerprint", "run_facts"]
 
 _PACKAGES = ("numpy", "pillow", "simplejpeg", "opencv-python-headless", "ImageHash", "pdqhash", "onnxruntime", "torch",
              "faiss-cpu", "faiss-gpu", "open_clip_torch", "transformers", "pandas", "pyarrow")  # fmt: skip
@@ -74,6 +74,32 @@ def run_facts(
         "machine": {"system": platform.system(), "processor": platform.machine()},
         "timings_seconds": dict(timings),
         "notes": list(embedders.notes),
+    }
+
+
+def detection_facts(
+    *,
+    source: str,
+    source_kind: str,
+    detectors: Sequence[Mapping[str, Any]],
+    thresholds: Mapping[str, Threshold],
+    settings: Mapping[str, Any],
+    timings: Mapping[str, float],
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """Return ``run.json`` of a run that looks at single images and has no index."""
+    return {
+        "source": {"path": source, "kind": source_kind},
+        "detectors": [dict(detector) for detector in detectors],
+        "thresholds": {
+            name: {"value": entry.value, "unit": entry.unit, "source": entry.source}
+            for name, entry in thresholds.items()
+        },
+        "settings": dict(settings),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "machine": {"system": platform.system(), "processor": platform.machine()},
+        "timings_seconds": dict(timings),
+        "notes": list(notes),
     }
 
 

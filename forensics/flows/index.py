@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from forensics.embed import create, default_embedders
 from forensics.errors import ForensicsError, UsageError
 from forensics.flows.build import PART_SIZE, BuildResult, add, build
+from forensics.flows.views import reference_views
 from forensics.index import Index
 from forensics.index.faiss_backend import build_faiss, is_exact
 from forensics.index.manifest import FaissEntry, read_manifest, states_of
@@ -35,6 +37,8 @@ __all__ = [
 ]
 
 DEFAULT_HASHES = ("phash", "pdq")
+PARTS_UP_TO = 20_000
+"""Images up to which an index describes parts of its images where nothing else is asked for."""
 
 
 def open_index(directory: Path | str, *, source_roots: Mapping[str, str] | None = None) -> Index:
@@ -60,6 +64,7 @@ def build_index(
     index_type: str = "Flat",
     nprobe: int | None = None,
     path_column: str | None = None,
+    parts: bool | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> BuildResult:
@@ -83,6 +88,9 @@ def build_index(
         Lists that an IVF index looks into.
     path_column : str or None
         Column with the paths, where the source is a list.
+    parts : bool or None
+        Also describe 3 x 3 overlapping parts of every image with the copy descriptor: small crops are then found more
+        often, and the index costs ten times the passes and vectors. None does so for up to :data:`PARTS_UP_TO` images.
     workers : int or None
         Worker processes; None takes one a processor, 0 none.
     progress : Progress or None
@@ -95,10 +103,13 @@ def build_index(
     source, out = Path(source), Path(out)
     opened = open_source(source, path_column=path_column)
     chosen, notes = _embedders(hashes, embedders)
+    if parts is None:
+        parts = sum(1 for _ in islice(opened.records(), PARTS_UP_TO + 1)) <= PARTS_UP_TO
     result = build(
         opened,
         out,
         chosen,
+        {embedder.spec.name: reference_views(embedder.spec, parts=parts) for embedder in chosen},
         part_size=part_size,
         keep_pixels=keep_pixels,
         path=source,

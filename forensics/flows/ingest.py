@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from forensics.embed import prepare_orientations
 from forensics.errors import ForensicsError, UsageError
+from forensics.flows.views import expanded
 from forensics.images import decode, encode_preview, view_pixels
 from forensics.sources import read_bytes
 from forensics.types import Embedder, ImageState, Record, View
@@ -21,12 +22,11 @@ from forensics.workers import Failure, WorkerPool
 if TYPE_CHECKING:
     from forensics.types import Decoded, UInt8Array
 
-__all__ = ["TIMEOUT_SECONDS", "WHOLE", "Ingested", "Ingestion", "ViewPlan", "decode_size", "default_workers", "ingest"]
+__all__ = ["TIMEOUT_SECONDS", "Ingested", "Ingestion", "ViewPlan", "decode_size", "default_workers", "ingest"]
 
 ViewPlan: TypeAlias = Mapping[str, tuple[View, ...]]
 """Embedder name to the views of every image that it is given."""
 
-WHOLE = View(name="whole")
 
 TIMEOUT_SECONDS = 120.0
 """For one image. A 50 megapixel file with all hashes takes a few seconds; what takes minutes hangs."""
@@ -47,7 +47,9 @@ class Ingested:
     state, reason, width, height, format
         As in :class:`~forensics.types.Decoded`.
     prepared : mapping
-        Embedder name to one prepared array a view, in the order of the view plan; empty where there are no pixels.
+        Embedder name to one prepared array a view; empty where there are no pixels.
+    views : mapping
+        Embedder name to the views that were prepared: those of the plan, and what its stand-ins became.
     preview : bytes
         JPEG, empty where none was asked for or there are no pixels.
     """
@@ -60,6 +62,7 @@ class Ingested:
     height: int = 0
     format: str = ""
     prepared: Mapping[str, Sequence[UInt8Array]] = field(default_factory=dict)
+    views: Mapping[str, tuple[View, ...]] = field(default_factory=dict)
     preview: bytes = b""
 
 
@@ -166,12 +169,12 @@ def ingest_one(plan: Ingestion, record: Record) -> Ingested:
 
 
 def _prepared(plan: Ingestion, decoded: Decoded, pixels: UInt8Array, seen: Ingested) -> Ingested:
+    views = {name: expanded(planned, pixels) for name, planned in plan.views.items()}
     prepared = {
-        embedder.spec.name: _prepare_views(embedder, pixels, plan.views[embedder.spec.name])
-        for embedder in plan.embedders
+        embedder.spec.name: _prepare_views(embedder, pixels, views[embedder.spec.name]) for embedder in plan.embedders
     }
     preview = encode_preview(pixels, long_side=plan.keep_pixels) if plan.keep_pixels else b""
-    return replace(seen, prepared=prepared, preview=preview)
+    return replace(seen, prepared=prepared, views=views, preview=preview)
 
 
 def _prepare_views(embedder: Embedder, pixels: UInt8Array, views: Sequence[View]) -> list[UInt8Array]:

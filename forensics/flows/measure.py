@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from forensics.candidates import find_candidates
-from forensics.flows.pairs import PairsInit, PairsTask
-from forensics.types import Region, Scalar, Verification
-from forensics.workers import Success, WorkerPool
+from forensics.flows.compare import AlignedParts, Measured, compare_part, hints_of
+from forensics.flows.pairs import PairsInit
+from forensics.normalisation import background_similarity, load_background
+from forensics.types import Scalar, Verification
+from forensics.workers import WorkerPool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,39 +92,49 @@ def measured_pairs(
     cache.mkdir(parents=True, exist_ok=True)
     done, total = 0, len(queries)
     tables = find_candidates(references, queries, top=top, approximate=approximate, compare=compare)
+    unrelated = _Unrelated(references, copy_descriptor)
+    parts = AlignedParts.of(copy_descriptor, unrelated.similarity)
     with WorkerPool("forensics.flows.pairs:verify_pairs", init=init, workers=workers, timeout=_SECONDS_A_QUERY) as pool:
         for part, proposed in enumerate(tables):
-            table = _worth_comparing(proposed, references)
-            tasks = [
-                PairsTask(
-                    query=int(group["query"].iloc[0]),
-                    references=tuple(int(number) for number in group["reference"]),
-                    placing=tuple(bool(worth) for worth in group["placing"]),
-                )
-                for _, group in table.groupby("query", sort=False)
-            ]
-            file = cache / f"part-{part:05d}.json"
-            verified = _load(file, tasks)
-            if verified is None:
-                verified = []
-                for result in pool.imap(tasks, window=8 * max(workers, 1)):
-                    if isinstance(result, Success):
-                        verified.append(result.value)
-                    else:
-                        failed = Verification(status="unverified", reason=f"the comparison failed: {result.reason}")
-                        verified.append((failed,) * len(result.item.references))
-                    progress("verify", done + len(verified), total)
-                _store(file, tasks, verified)
+            table = _worth_comparing(proposed, references, top)
+            compared = compare_part(
+                pool,
+                table,
+                hints=hints_of(table, queries, references, copy_descriptor),
+                parts=parts,
+                cache=cache / f"part-{part:05d}.json",
+                window=8 * max(workers, 1),
+                progress=partial(_told, progress, done, total),
+            )
             done += queries.parts[part].images
             progress("verify", done, total)
-            flat = [one for group in verified for one in group]
-            yield _rows(queries, references, table, flat, part, copy_descriptor)
+            kept = table[np.array([one is not None for one in compared], np.bool_)].reset_index(drop=True)
+            measured = [one for one in compared if one is not None]
+            yield _rows(queries, references, kept, measured, part, copy_descriptor, unrelated)
 
 
-def _worth_comparing(table: pd.DataFrame, references: Index) -> pd.DataFrame:
+def _told(progress: Progress, before: int, total: int, count: int) -> None:
+    progress("verify", before + count, total)
+
+
+class _Unrelated:
+    """What a copy descriptor's rows give pictures that have nothing to do with the references."""
+
+    def __init__(self, references: Index, name: str | None) -> None:
+        self._background = load_background(name, references.specs[name].fingerprint) if name else None
+
+    def similarity(self, rows: Any) -> Any:
+        """Return (m,) float32 for (m, d) rows; 0 where no background is shipped for the descriptor."""
+        if self._background is None:
+            return np.zeros(len(rows), np.float32)
+        return background_similarity(rows, self._background)
+
+
+def _worth_comparing(table: pd.DataFrame, references: Index, top: int) -> pd.DataFrame:
     """Keep what a copy descriptor or CLIP proposed, and what a hash proposed with more than chance.
 
-    The column ``placing`` (bool) is added.
+    The columns ``placing`` and ``late`` (bool) are added: whether the slower comparison is worth its time, and whether
+    only a part of a reference proposed the pair. Late ones stand last within a query.
     """
     keep = np.zeros(len(table), np.bool_)
     alone = all(spec.kind == "bits" for name, spec in references.specs.items() if f"rank:{name}" in table)
@@ -136,24 +148,32 @@ def _worth_comparing(table: pd.DataFrame, references: Index) -> pd.DataFrame:
         else:
             keep |= (rank > 0) & (rank <= hash_top) & (table[f"score:{name}"].to_numpy() >= hash_min)
     kept = table[keep].reset_index(drop=True)
-    copy = next((f"score:{name}" for name in references.specs if name.startswith("sscd")), "")
-    return kept.assign(placing=kept[copy] >= _PLACING_SSCD if copy in kept else True)
+    copy = next((name for name in references.specs if name.startswith("sscd")), "")
+    placing = kept[f"score:{copy}"] >= _PLACING_SSCD if copy and f"score:{copy}" in kept else True
+    kept = kept.assign(placing=placing, late=kept["rank"] > top)
+    return kept.sort_values(["query", "late"], kind="stable", ignore_index=True)
 
 
 def _rows(
     queries: Index,
     references: Index,
     table: pd.DataFrame,
-    verified: Sequence[Verification],
+    compared: Sequence[Measured],
     part: int,
     copy_descriptor: str | None,
+    unrelated: _Unrelated,
 ) -> list[PairRow]:
     names = [column.partition(":")[2] for column in table.columns if column.startswith("score:")]
     quality = _qualities(queries, part) if "pdq" in names else {}
     whole = _whole_scores(queries, references, table, part, copy_descriptor) if copy_descriptor else None
+    background = None
+    if copy_descriptor and len(table):
+        background = unrelated.similarity(
+            queries.vectors(copy_descriptor, table[f"query_row:{copy_descriptor}"].to_numpy())
+        )
     rows = []
-    for at, (record, verification) in enumerate(zip(table.to_dict("records"), verified, strict=True)):
-        query = int(record["query"])
+    for at, (record, one) in enumerate(zip(table.to_dict("records"), compared, strict=True)):
+        query, verification = int(record["query"]), one.verification
         measurements: dict[str, Scalar] = {}
         for name in names:
             column = "sscd" if name == copy_descriptor else name.partition(":")[0]
@@ -161,6 +181,9 @@ def _rows(
             if name == copy_descriptor and whole is not None:
                 measurements["sscd_whole"] = _rounded(whole[at])
                 measurements["view"] = str(record[f"view:{name}"])
+                measurements["sscd_unrelated"] = None if background is None else _rounded(background[at])
+                measurements["sscd_aligned"] = one.aligned
+                measurements["sscd_aligned_unrelated"] = None if one.aligned is None else one.background
         if "pdq" in names:
             measurements["pdq_quality"] = quality.get(query)
         measurements |= {
@@ -208,35 +231,3 @@ def _whole_scores(queries: Index, references: Index, table: pd.DataFrame, part: 
         theirs = references.vectors(name, first[usable]).astype(np.float32)
         scores[usable] = np.einsum("ij,ij->i", ours, theirs)
     return scores
-
-
-def _store(file: Path, tasks: Sequence[PairsTask], verified: Sequence[Sequence[Verification]]) -> None:
-    content = {
-        "tasks": [[task.query, *task.references] for task in tasks],
-        "verified": [[asdict(one) for one in group] for group in verified],
-    }
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    temporary.replace(file)
-
-
-def _load(file: Path, tasks: Sequence[PairsTask]) -> list[tuple[Verification, ...]] | None:
-    """Return the stored verifications of a part; None where there are none for exactly these tasks."""
-    if not file.is_file():
-        return None
-    content = json.loads(file.read_text(encoding="utf-8"))
-    if content["tasks"] != [[task.query, *task.references] for task in tasks]:
-        return None
-    return [tuple(_verification(one) for one in group) for group in content["verified"]]
-
-
-def _verification(fields: dict[str, Any]) -> Verification:
-    region = fields.pop("region")
-    if region is not None:
-        region = Region(
-            query_box=tuple(region["query_box"]),
-            reference_box=tuple(region["reference_box"]),
-            query_polygon=tuple(tuple(point) for point in region["query_polygon"]),
-            reference_polygon=tuple(tuple(point) for point in region["reference_polygon"]),
-        )
-    return Verification(**{**fields, "transform": tuple(fields["transform"])}, region=region)

@@ -64,7 +64,7 @@ def search(
         A reference index.
     top : int
         Matches to return, at least 1.
-    effort : {"fast", "standard"}
+    effort : {"fast", "standard", "thorough"}
         How many views of the image are searched.
     exact : bool
         Search every row even where the index has FAISS files (see ``forensics index optimize``).

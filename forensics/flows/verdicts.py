@@ -13,20 +13,24 @@ from forensics.flows.measure import PairRow
 from forensics.flows.pairs import PicturesTask
 from forensics.schema import COPY_KINDS, finding_id
 from forensics.types import Finding, FindingKind, Lead, Region
+from forensics.verify.template import GRID
 
 if TYPE_CHECKING:
-    from forensics.detect import MarkDetection
+    from forensics.flows.index_facts import IndexFacts
+    from forensics.flows.templates import TemplateGroup
     from forensics.index import Index
     from forensics.index.images import IndexedImage
     from forensics.report.writer import RunWriter
     from forensics.scoring import ScoreModel
     from forensics.thresholds import Threshold
+    from forensics.types import Scalar
 
 __all__ = ["Verdicts"]
 
 _TEMPLATES: tuple[FindingKind, ...] = ("meme", "cover")
 """Columns of the references' source that say what a copied reference is, and the kinds of findings that follow."""
 _NO = frozenset({"", "no", "none", "false", "0", "nan"})
+_NAMED = 8  # references of a layout whose ids are printed
 _LEADS_A_QUERY = 3
 _LEADS_WITH_PICTURES = 300
 
@@ -42,6 +46,8 @@ class Verdicts:
         Query images with at least one copy.
     leads : int
         Leads kept.
+    searched : int
+        Query images that were searched.
     """
 
     def __init__(
@@ -51,7 +57,10 @@ class Verdicts:
         references: Index,
         model: ScoreModel,
         thresholds: Mapping[str, Threshold],
+        facts: IndexFacts | None = None,
     ) -> None:
+        self._facts = facts
+        self.searched = sum(part.states.get("ok", 0) + part.states.get("degraded", 0) for part in queries.parts)
         self.kinds: Counter[str] = Counter()
         self.copied: set[int] = set()
         self.leads = 0
@@ -60,8 +69,8 @@ class Verdicts:
         self._writer, self._queries, self._references = writer, queries, references
         self._model, self._thresholds = model, thresholds
 
-    def add(self, rows: Sequence[PairRow]) -> None:
-        """Decide every pair of one part of the queries."""
+    def add(self, rows: Sequence[PairRow], templates: Sequence[TemplateGroup] = ()) -> None:
+        """Decide every pair of one part of the queries; ``templates`` are those of them that show a shared layout."""
         import pandas as pd
 
         table = []
@@ -72,7 +81,7 @@ class Verdicts:
                 row.measurements, model=self._model, thresholds=self._thresholds, unverified=row.verification.reason
             )
             decided.append((row, verdict))
-        for row, verdict in self._explained(decided):
+        for row, verdict in self._of_templates(self._explained(decided), templates):
             query, reference = self._queries.image(row.query).ref, self._references.image(row.reference).ref
             table.append(
                 {
@@ -89,6 +98,8 @@ class Verdicts:
                 self._finding(row, verdict, verdict.kind)
         if table:
             self._writer.add_candidates(pd.DataFrame(table))
+        for group in templates:
+            self._template(group)
         for row, verdict in _strongest(leads, self.copied):
             self._lead(row, verdict)
 
@@ -118,9 +129,73 @@ class Verdicts:
                 made[place] = (row, replace(verdict, kind="similar", reasons=(*verdict.reasons, reason)))
         return made
 
+    def _of_templates(
+        self, decided: Sequence[tuple[PairRow, Verdict]], templates: Sequence[TemplateGroup]
+    ) -> list[tuple[PairRow, Verdict]]:
+        """Turn claims on references whose layout alone agrees into leads, and say so."""
+        shared = {(group.query, reference): group for group in templates for reference in group.references}
+        made = []
+        for row, verdict in decided:
+            group = shared.get((row.query, row.reference))
+            if group is None or verdict.kind not in COPY_KINDS:
+                made.append((row, verdict))
+                continue
+            reason = (
+                f"What agrees is the layout that {group.match.references} references share; of this one's own picture "
+                "the image shows too little: kept as a lead, and the layout is a finding of its own."
+            )
+            made.append((row, replace(verdict, kind="similar", reasons=(*verdict.reasons, reason))))
+        return made
+
+    def _template(self, group: TemplateGroup) -> None:
+        """Add a layout that a query shares with several references and with none of their pictures."""
+        query, reference = self._queries.image(group.query), self._references.image(group.references[0])
+        match, threshold = group.match, self._thresholds["template_agreement"]
+        region = None
+        if match.box is not None:
+            width, height = query.width / GRID, query.height / GRID
+            x0, y0, x1, y1 = match.box
+            region = Region(query_box=(int(x0 * width), int(y0 * height), round(x1 * width), round(y1 * height)))
+        others = [self._references.image(number).ref.id for number in group.references[1:_NAMED]]
+        finding = Finding(
+            finding_id=finding_id(
+                query_sha256=query.ref.sha256, reference_sha256=reference.ref.sha256, kind="template", region=region
+            ),
+            kind="template",
+            query=query.ref,
+            reference=reference.ref,
+            label=f"layout of {match.references} references",
+            score=match.agreement,
+            threshold=threshold.value,
+            threshold_source=threshold.source,
+            measurements={
+                "template_references": match.references,
+                "template_cells": match.cells,
+                "template_agreement": round(match.agreement, 4),
+                "template_own": round(match.most_own, 4),
+            },
+            regions=(region,) if region else (),
+            reasons=(
+                f"{match.references} different references show one layout, and the image shows it too: of the "
+                f"{match.cells} parts of the picture in which these references agree among each other, it agrees in "
+                f"{match.agreement:.0%}.",
+                f"It is a copy of none of them: of what only one of them shows it has {match.most_own:.0%} at most.",
+                f"Beside the reference shown here: {', '.join(others)}.",
+            ),
+        )
+        self._writer.add_finding(finding, query_metadata=query.metadata, reference_metadata=reference.metadata)
+        self.kinds["template"] += 1
+        self._show(group.query, group.references[0])
+
     def _finding(self, row: PairRow, verdict: Verdict, kind: FindingKind) -> None:
         query, reference = self._queries.image(row.query), self._references.image(row.reference)
         verification = row.verification
+        of_index: dict[str, Scalar] = {}
+        said: tuple[str, ...] = ()
+        if self._facts is not None:
+            bound, searched = self._thresholds["belief"].value, self.searched
+            of_index = self._facts.measurements(verdict.belief, row.reference, threshold=bound, searched=searched)
+            said = self._facts.reasons(verdict.belief, row.reference, threshold=bound, searched=searched)
         finding = Finding(
             finding_id=finding_id(
                 query_sha256=query.ref.sha256,
@@ -135,9 +210,9 @@ class Verdicts:
             score=verdict.belief,
             threshold=self._thresholds["belief"].value,
             threshold_source=self._thresholds["belief"].source,
-            measurements=row.measurements,
+            measurements={**row.measurements, **of_index},
             regions=(verification.region,) if verification.region else (),
-            reasons=verdict.reasons,
+            reasons=(*verdict.reasons, *said),
         )
         self._writer.add_finding(
             finding,
@@ -176,43 +251,6 @@ class Verdicts:
             )
             self._writer.add_finding(said, query_metadata=query.metadata, reference_metadata=reference.metadata)
             self.kinds[kind] += 1
-
-    def add_marks(self, number: int, marks: Sequence[MarkDetection], threshold: Threshold) -> None:
-        """Add the known marks that were found on one query."""
-        query = self._queries.image(number)
-        for mark in marks:
-            region = Region(query_box=mark.box)
-            self._writer.add_finding(
-                Finding(
-                    finding_id=finding_id(
-                        query_sha256=query.ref.sha256,
-                        reference_sha256=None,
-                        kind="watermark",
-                        label=mark.name,
-                        region=region,
-                    ),
-                    kind="watermark",
-                    query=query.ref,
-                    reference=None,
-                    label=mark.name,
-                    score=mark.score,
-                    threshold=mark.threshold,
-                    threshold_source=f"{threshold.value:g} times what unmarked pictures reach; {threshold.source}",
-                    measurements={
-                        "known_mark": mark.score / (mark.threshold / threshold.value),
-                        "mark_correlation": mark.score,
-                    },
-                    regions=(region,),
-                    reasons=(
-                        f"The image's fine structure correlates to {mark.score:.2f} with what the mark of {mark.name} "
-                        "would add to it, at the place where that agency puts its mark. Many images share a mark: it "
-                        "is no copy of any one of them.",
-                    ),
-                ),
-                query_metadata=query.metadata,
-            )
-            self.kinds["watermark"] += 1
-            self._shown[PicturesTask(queries=True, image=number)] = None
 
     def _lead(self, row: PairRow, verdict: Verdict) -> None:
         query, reference = self._queries.image(row.query), self._references.image(row.reference)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import forensics
-from forensics.detect import KnownMark
+from forensics.detect import KnownMark, KnownMarkDetector
 from forensics.errors import UsageError
 from forensics.render.agencies import AGENCIES, coverage
 from forensics.sources.uris import file_uri
+from forensics.thresholds import THRESHOLDS
 from forensics.train.corpus import Corpus, CorpusPicture, Role, read_corpus, read_pixels
 from forensics.truth import RULE, Coded, Comparison, Rule, common_cells, compare
 from forensics.types import Record
@@ -30,6 +31,7 @@ __all__ = [
     "ReferenceSource",
     "Truth",
     "World",
+    "agency_mark_detector",
     "agency_marks",
     "corpus_folder",
     "embedded_corpus",
@@ -193,6 +195,11 @@ def agency_marks() -> list[KnownMark]:
             )
         )
     return marks
+
+
+def agency_mark_detector(*, margin: float) -> KnownMarkDetector:
+    """Make the detector of the embedded corpus's marks; ``margin`` is the threshold ``known_mark``."""
+    return KnownMarkDetector(agency_marks(), margin=margin, margin_source=THRESHOLDS["known_mark"].source)
 
 
 def corpus_folder() -> Path:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
     IntArray = NDArray[np.int64]
 
-__all__ = ["Index"]
+__all__ = ["Index", "RowViews"]
+
+RowViews: TypeAlias = Literal["all", "whole", "parts"]
+"""Which rows of an embedder: those of whole images, those of parts of images, or both."""
 
 FLOAT_CACHE_BYTES = 256 << 20
 """Up to this size the vectors of an embedder are kept as float32 after the first search."""
@@ -63,7 +66,8 @@ class Index:
             self.removed[tombstone.image] = True
         self._first_row: dict[str, IntArray] = {}
         self._row_image: dict[str, IntArray] = {}
-        self._float_cache: dict[str, list[Block]] = {}
+        self._float_cache: dict[tuple[str, str], list[Block]] = {}
+        self._whole_rows: dict[str, NDArray[np.bool_]] = {}
         self.opened_faiss: dict[str, Any] = {}
         self._by_sha256: dict[bytes, list[int]] | None = None
         self._files = IndexFiles(directory)
@@ -254,6 +258,21 @@ class Index:
         frame.index.name = "row"
         return frame.assign(image=frame["image"].astype("int64") + self.parts[part].first)
 
+    def view_boxes(self, embedder: str, rows: NDArray[Any]) -> list[tuple[float, float, float, float]]:
+        """Return what part of its image each row describes: x0, y0, x1, y1 as fractions of width and height."""
+        wanted = np.asarray(rows, np.int64)
+        starts, entry = self._starts(embedder), self.manifest.embedder(embedder)
+        boxes = np.zeros((len(wanted), 4))
+        owner = np.searchsorted(starts, wanted, "right") - 1
+        for part in np.unique(owner):
+            mask = owner == part
+            table = self._files.table(f"rows/{entry.folder}/part-{int(part):05d}.parquet")
+            found = table.select(["x0", "y0", "x1", "y1"]).take(wanted[mask] - starts[part])
+            boxes[mask] = np.stack([found.column(name).to_numpy() for name in ("x0", "y0", "x1", "y1")], axis=1)
+        sizes = [self.image(int(number)) for number in self.row_to_image(embedder, wanted)]
+        sides = np.array([[image.width, image.height] * 2 for image in sizes], float).reshape(-1, 4)
+        return [tuple(box) for box in (boxes / np.maximum(sides, 1)).tolist()]
+
     def vectors(self, embedder: str, rows: NDArray[Any]) -> NDArray[Any]:
         """Return stored rows, (n, dim) float16 or (n, dim / 8) uint8, in the order asked for."""
         spec = self.manifest.embedder(embedder).spec
@@ -286,10 +305,15 @@ class Index:
         live: NDArray[np.bool_] = ~self.removed[self._images_of_rows(embedder)]
         return live
 
-    def blocks(self, embedder: str, size: int) -> Iterator[Block]:
-        """Yield the rows that are not removed in blocks of at most ``size``, vectors as stored (float16)."""
+    def blocks(self, embedder: str, size: int, chosen: NDArray[np.bool_] | None = None) -> Iterator[Block]:
+        """Yield the rows that are not removed in blocks of at most ``size``, vectors as stored (float16).
+
+        ``chosen``, (rows,) bool, leaves out those where it is False.
+        """
         starts = self._starts(embedder)
         live = self.live_rows(embedder) if self.removed.any() else None
+        if chosen is not None:
+            live = chosen if live is None else live & chosen
         pieces: list[NDArray[Any]] = []
         numbers: list[IntArray] = []
         held = 0
@@ -323,6 +347,7 @@ class Index:
         *,
         approximate: bool = False,
         compare: Callable[[NDArray[Any], NDArray[Any]], NDArray[np.float32]] | None = None,
+        views: RowViews = "all",
     ) -> Hits:
         """Return the k most alike rows of every query, exactly.
 
@@ -338,6 +363,8 @@ class Index:
             Let a stored FAISS index propose; its proposals are rescored from the stored vectors.
         compare : callable or None
             :func:`forensics.embed.comparison` of the embedder, where it has a score of its own.
+        views : {"all", "whole", "parts"}
+            Which rows: those of whole images, those of parts of images, or both.
 
         Returns
         -------
@@ -355,31 +382,59 @@ class Index:
         if k < 1:
             raise UsageError(f"the {k} best rows asked for, 1 or more accepted")
         checked = check_rows(spec, queries, what="queries")
+        chosen = self.rows_of_views(embedder, views)
+        if chosen is not None and not chosen.any():
+            return Hits(
+                scores=np.full((len(checked), k), -np.inf, np.float32), rows=np.full((len(checked), k), -1, np.int64)
+            )
         if compare is not None:
-            return exact.search_compared(self.blocks(embedder, 1024), compare, checked, k)
+            return exact.search_compared(self.blocks(embedder, 1024, chosen), compare, checked, k)
         if approximate and embedder in self.manifest.faiss:
             from forensics.index.faiss_backend import search_faiss
 
-            return search_faiss(self, embedder, checked, k)
+            # the stored index holds all views: ask for so many more that enough of the wanted ones are among them
+            depth = 1 if chosen is None else max(1, len(self.manifest.embedder(embedder).views))
+            return _only(search_faiss(self, embedder, checked, k * depth), chosen, k)
         if spec.kind == "bits":
-            return hamming.search_bits(self.blocks(embedder, hamming.BLOCK_ROWS), checked, k)
+            return hamming.search_bits(self.blocks(embedder, hamming.BLOCK_ROWS, chosen), checked, k)
         return exact.search_vectors(
-            self._float_blocks(embedder, spec.dim), lambda rows: self.vectors(embedder, rows), checked, k
+            self._float_blocks(embedder, spec.dim, views, chosen), lambda rows: self.vectors(embedder, rows), checked, k
         )
 
-    def _float_blocks(self, embedder: str, dim: int) -> Iterator[Block]:
-        if embedder in self._float_cache:
-            yield from self._float_cache[embedder]
+    def rows_of_views(self, embedder: str, views: RowViews) -> NDArray[np.bool_] | None:
+        """Return (rows,) bool, True for the rows of the views asked for; None where these are all rows."""
+        entry = self.manifest.embedder(embedder)
+        whole = [view.name == "whole" for view in entry.views]
+        if views == "all" or (views == "whole" and all(whole)):
+            return None
+        if embedder not in self._whole_rows:
+            import pyarrow.compute as pc
+
+            found = [np.zeros(0, np.bool_)]
+            for part in self.parts:
+                table = self._files.table(f"rows/{entry.folder}/part-{part.part:05d}.parquet")
+                found.append(pc.equal(table.column("view"), "whole").to_numpy(zero_copy_only=False).astype(np.bool_))
+            self._whole_rows[embedder] = np.concatenate(found)
+        mask = self._whole_rows[embedder]
+        return mask if views == "whole" else ~mask
+
+    def _float_blocks(
+        self, embedder: str, dim: int, views: RowViews, chosen: NDArray[np.bool_] | None
+    ) -> Iterator[Block]:
+        key = (embedder, "all" if chosen is None else views)
+        if key in self._float_cache:
+            yield from self._float_cache[key]
             return
-        small = self.row_count(embedder) * dim * 4 <= FLOAT_CACHE_BYTES
+        count = self.row_count(embedder) if chosen is None else int(chosen.sum())
+        small = count * dim * 4 <= FLOAT_CACHE_BYTES
         kept: list[Block] = []
-        for stored in self.blocks(embedder, exact.BLOCK_ROWS):
+        for stored in self.blocks(embedder, exact.BLOCK_ROWS, chosen):
             block = Block(rows=stored.rows, data=stored.data.astype(np.float32))
             if small:
                 kept.append(block)
             yield block
         if small:
-            self._float_cache[embedder] = kept
+            self._float_cache[key] = kept
 
     # -- files
 
@@ -401,3 +456,16 @@ class Index:
                     raise IntegrityError(f"{self.directory}: part {part.part} of {embedder} has a wrong number of rows")
             self._row_image[embedder] = np.concatenate([*pieces, [-1]])  # the last entry, so that row -1 gives -1
         return self._row_image[embedder][:-1]
+
+
+def _only(hits: Hits, chosen: NDArray[np.bool_] | None, k: int) -> Hits:
+    """Keep the hits on chosen rows, (rows,) bool, and of these the first k."""
+    if chosen is None:
+        return hits
+    keep = (hits.rows >= 0) & chosen[hits.rows]
+    order = np.argsort(~keep, axis=1, kind="stable")[:, :k]
+    keep = np.take_along_axis(keep, order, axis=1)
+    return Hits(
+        scores=np.where(keep, np.take_along_axis(hits.scores, order, axis=1), -np.inf).astype(np.float32),
+        rows=np.where(keep, np.take_along_axis(hits.rows, order, axis=1), -1),
+    )

@@ -10,6 +10,7 @@ part, unreferenced files of it (cleared away when the writer is opened again), o
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections import Counter
@@ -40,6 +41,8 @@ from forensics.index.tombstones import Tombstone
 __all__ = ["IndexWriter", "create_index", "is_index", "open_writer"]
 
 _log = logging.getLogger(__name__)
+
+_SEALED = ("duplicates", "calibration")
 
 
 def is_index(directory: Path) -> bool:
@@ -161,6 +164,23 @@ class IndexWriter:
         entry = TombstonesEntry(file=name, sha256=sha256, count=len(removed))
         self._replace(replace(self.manifest, tombstones=entry, faiss={}))
 
+    def seal(self, folder: str, stem: str, suffix: str, content: bytes) -> Path:
+        """Keep a file about the index (near-duplicates, a calibration) in place of the one that its folder had.
+
+        The name holds a part of the content's SHA-256, so that the old file stays whole until the manifest names the
+        new one. Returns the path.
+        """
+        name = f"{folder}/{stem}-{hashlib.sha256(content).hexdigest()[:12]}{suffix}"
+        path = self.directory / name
+        path.parent.mkdir(exist_ok=True)
+        digest = write_atomically(path, content)
+        sync_folder(path.parent)
+        sync_folder(self.directory)
+        kept = {file: sha for file, sha in self.manifest.calibration.items() if not file.startswith(f"{folder}/")}
+        self._replace(replace(self.manifest, calibration={**kept, name: digest}))
+        self.clear_leftovers()
+        return path
+
     def update_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest and remove the files that it no longer names."""
         self._replace(manifest)
@@ -171,7 +191,8 @@ class IndexWriter:
         known |= {entry.file for entry in self.manifest.faiss.values()}
         if self.manifest.tombstones:
             known.add(self.manifest.tombstones.file)
-        folders = [self.directory / name for name in ("images", "previews", "faiss")]
+        known |= set(self.manifest.calibration)
+        folders = [self.directory / name for name in ("images", "previews", "faiss", *_SEALED)]
         for entry in self.manifest.embedders:
             folders += [self.directory / "rows" / entry.folder, self.directory / data_folder(entry)]
         candidates = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]

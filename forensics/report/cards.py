@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from forensics.report.findings_files import Row
@@ -16,6 +16,8 @@ __all__ = ["Card", "Comparer", "Lead", "Line", "Picture", "Root", "cards", "glos
 _SIDE_LARGE, _SIDE_SMALL, _SIDE_THUMB = 448, 320, 200
 _LARGE = 60  # findings shown with the larger pictures; the file of a long report stays below some 30 MB
 _LEADS = 60
+_NAMED_KINDS = ("watermark", "meme", "cover")
+"""Kinds whose label stands beside the kind in a card's head."""
 _ORIGIN = ("caption", "source_url", "domain", "dataset", "rights_holder", "licence")
 
 
@@ -32,6 +34,7 @@ class Picture:
     height: int
     shapes: tuple[str, ...]
     metadata: tuple[tuple[str, str], ...]
+    mask: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,7 @@ class Card:
     reviewer: str
     note: str
     roots: tuple[Root, ...]
+    brand: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +173,10 @@ def _card(
     side = _SIDE_LARGE if rank <= _LARGE else _SIDE_SMALL
     reference = row["reference"]
     query_picture = _picture(row["query"], run, gallery, side=side, shapes=_shapes(row, "query"))
+    if query_picture.name and row["finding_id"] in run.masks:
+        size = (query_picture.width, query_picture.height)
+        mask = gallery.mask(run.masks[row["finding_id"]], size, side=side)
+        query_picture = replace(query_picture, mask=mask or "", shapes=() if mask else query_picture.shapes)
     reference_picture = (
         _picture(reference, run, gallery, side=side, shapes=_shapes(row, "reference")) if reference else None
     )
@@ -190,6 +198,7 @@ def _card(
         reviewer=row["reviewer"],
         note=row["note"],
         roots=tuple(roots),
+        brand=str(row["label"]) if row["kind"] in _NAMED_KINDS else "",
     )
 
 

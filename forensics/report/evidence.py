@@ -10,10 +10,22 @@ from typing import Any
 from forensics.errors import IntegrityError, UsageError
 from forensics.report.files import dumps, read_json, write_bytes
 
-__all__ = ["SUMS", "check_sums", "log_change", "picture_name", "read_pictures", "write_sums"]
+__all__ = [
+    "MARKS",
+    "SUMS",
+    "check_sums",
+    "log_change",
+    "mark_name",
+    "mask_name",
+    "picture_name",
+    "read_pictures",
+    "write_sums",
+]
 
 SUMS = "SHA256SUMS"
 HISTORY = "history.jsonl"
+MARKS = "marks.json"
+"""Marks that images of the run share; only where they were looked for."""
 _UNFINISHED = (".partial/", ".work/")
 """What a running writer stages, and what a running audit keeps to resume from."""
 
@@ -21,6 +33,16 @@ _UNFINISHED = (".partial/", ".work/")
 def picture_name(sha256: str) -> str:
     """Return where the preview of an image lies in the run folder."""
     return f"evidence/{sha256[:16]}.jpg"
+
+
+def mask_name(finding_id: str) -> str:
+    """Return where the mask of a finding lies in the run folder."""
+    return f"evidence/masks/{finding_id}.png"
+
+
+def mark_name(mark_id: str) -> str:
+    """Return where the averaged picture of a shared mark lies in the run folder."""
+    return f"evidence/marks/{mark_id}.png"
 
 
 def write_sums(run_dir: Path) -> Path:

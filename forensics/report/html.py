@@ -15,6 +15,7 @@ from forensics.report.files import write_bytes
 from forensics.report.pictures import Gallery
 from forensics.report.redact import redact_run
 from forensics.report.run import load
+from forensics.report.shared_marks import shared_marks
 from forensics.report.words import figure, number, visible
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def render(
     run = load(run_dir)
     gallery = Gallery(run_dir, run.pictures)
     shown, rest = cards.cards(run, gallery, pictures=pictures)
+    marks = shared_marks(run, gallery, cards=len(shown))
     leads, more_leads = cards.leads(run, gallery)
     script = (_TEMPLATES / "report.js").read_text("utf-8")
     html = template("report.html.j2").render(
@@ -79,6 +81,7 @@ def render(
         thresholds=cards.thresholds(run.run),
         facts=views.facts({key: value for key, value in run.run.items() if key not in ("embedders", "thresholds")}),
         cards=shown,
+        marks=marks,
         glossary=cards.glossary(run),
         rest=rest,
         leads=leads,

@@ -14,9 +14,12 @@ from PIL import Image
 if TYPE_CHECKING:
     from forensics.types import UInt8Array
 
-__all__ = ["Gallery", "data_uri", "laid_over", "open_preview"]
+__all__ = ["Gallery", "data_uri", "laid_over", "open_grey", "open_preview"]
 
 _QUALITY = 80
+_WASH = (255, 45, 150)
+"""No colour that pictures often have."""
+_WASH_OPACITY = 0.62
 
 
 def open_preview(run_dir: Path, picture: Mapping[str, Any]) -> UInt8Array | None:
@@ -95,6 +98,17 @@ def laid_over(
     return np.asarray(warped, np.uint8) if warped[..., 3].any() else None
 
 
+def open_grey(run_dir: Path, name: str) -> UInt8Array | None:
+    """Return a stored grey PNG, (h, w) uint8, or None where it is gone or damaged."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        return None
+    try:
+        with Image.open(run_dir / name, formats=["PNG"]) as image:
+            return np.asarray(image.convert("L"))
+    except Exception:  # noqa: BLE001 as for previews
+        return None
+
+
 class Gallery:
     """Pictures embedded in one HTML file, each once however often it is shown.
 
@@ -130,6 +144,29 @@ class Gallery:
             if pixels is not None and size is not None and min(size) > 0:
                 self._names[sha256] = self._add(data_uri(pixels, side=side), size)
         return self._names[sha256]
+
+    def mask(self, name: str, size: tuple[int, int], *, side: int) -> str | None:
+        """Embed a mask, ``name`` in the run folder, as a wash of colour over an image of that size; return its id."""
+        grey = open_grey(self._run_dir, name)
+        if grey is None or not grey.any():
+            return None
+        if max(grey.shape) > side:
+            scale = side / max(grey.shape)
+            small = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+            grey = np.asarray(Image.fromarray(grey).resize(small, Image.Resampling.BOX))
+        wash = np.empty((*grey.shape, 4), np.uint8)
+        wash[..., :3] = _WASH
+        wash[..., 3] = np.rint(grey * _WASH_OPACITY)
+        return self.overlay(wash, size)
+
+    def plain(self, name: str, *, side: int) -> tuple[str, int, int] | None:
+        """Embed a grey picture of the run folder; return its id, width and height, or None where it is gone."""
+        grey = open_grey(self._run_dir, name)
+        if grey is None:
+            return None
+        height, width = grey.shape
+        pixels = np.repeat(grey[..., None], 3, 2)
+        return self._add(data_uri(pixels, side=side), (width, height)), width, height
 
     def overlay(self, pixels: UInt8Array, size: tuple[int, int]) -> str:
         """Embed a transparent picture of the given full size and return its id."""

@@ -68,6 +68,7 @@ def redact_run(run_dir: Path, redact: frozenset[str]) -> None:
     if "pixels" in new | done:
         shutil.rmtree(run_dir / "evidence", ignore_errors=True)
         pictures = {}
+        evidence.pop("masks", None)
     references = _references(run_dir) if "references" in new else frozenset()
     faces = 0
     for sha256, picture in pictures.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from forensics.errors import UsageError
-from forensics.report.evidence import read_pictures
+from forensics.report.evidence import MARKS, read_pictures
 from forensics.report.files import read_csv, read_json
 from forensics.report.findings_files import Row, read_findings
 from forensics.schema import LEADS, ROOTS, RUN_SCHEMA_VERSION
@@ -46,7 +46,11 @@ class Images:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run folder in memory; ``findings`` are the objects of ``findings.jsonl``, strongest first."""
+    """A run folder in memory.
+
+    ``findings`` are the objects of ``findings.jsonl``, strongest first; ``masks`` leads from finding ids to files of
+    the folder; ``marks`` are those of ``marks.json``, None where nobody looked for marks that images share.
+    """
 
     folder: Path
     case: dict[str, Any]
@@ -58,6 +62,13 @@ class Run:
     pictures: dict[str, dict[str, Any]]
     redacted: tuple[str, ...] = field(default=())
     grading: dict[str, Any] | None = None
+    masks: dict[str, str] = field(default_factory=dict)
+    marks: list[dict[str, Any]] | None = None
+
+    @property
+    def searched_references(self) -> bool:
+        """Whether the run compared images with references; otherwise it looked at single images only."""
+        return "index" in self.run
 
 
 def load(run_dir: Path) -> Run:
@@ -89,6 +100,8 @@ def load(run_dir: Path) -> Run:
         pictures=evidence["pictures"],
         redacted=tuple(evidence.get("redacted", ())),
         grading=read_json(run_dir / GRADING) if (run_dir / GRADING).is_file() else None,
+        masks=dict(evidence.get("masks", {})),
+        marks=list(read_json(run_dir / MARKS)["marks"]) if (run_dir / MARKS).is_file() else None,
     )
 
 

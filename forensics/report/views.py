@@ -37,6 +37,8 @@ class Summary:
     high: str
     kinds: tuple[tuple[str, str], ...]
     review: str
+    title: str = ""
+    what: str = "Generated images with a copy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ class Group:
 
 def summary(run: Run) -> Summary:
     """Return the headline. Findings that a reviewer rejected do not count in it, and the text says so."""
+    if not run.searched_references:
+        return _detections(run)
     claims = [row for row in run.findings if row["kind"] in COPY_KINDS]
     counted = [row for row in claims if row["review_status"] != "rejected"]
     whole = {row["query"]["id"] for row in counted if row["kind"] == "near_copy"}
@@ -101,6 +105,50 @@ def summary(run: Run) -> Summary:
             (KINDS.get(kind, kind), number(count)) for kind, count in Counter(r["kind"] for r in run.findings).items()
         ),
         review=_review(claims),
+    )
+
+
+_THINGS = {
+    "watermark": ("a picture agency’s mark", "Marks"),
+    "meme": ("a meme", "Memes"),
+    "cover": ("a cover", "Covers"),
+}
+
+
+def _detections(run: Run) -> Summary:
+    """Return the headline of a run that looked at single images only."""
+    looked = {str(detector.get("name", "")) for detector in run.run.get("detectors") or []}
+    kinds = [kind for kind in _THINGS if any(row["kind"] == kind for row in run.findings)]
+    if not kinds:  # by what was looked for
+        kinds = [kind for kind in _THINGS if any(kind.startswith(name.rstrip("s")[:5]) for name in looked if name)]
+    kinds = kinds or ["watermark"]
+    things = " or ".join(_THINGS[kind][0] for kind in kinds)
+    counted = {row["query"]["id"] for row in run.findings if row["review_status"] != "rejected"}
+    prompts = run.images.searched_prompts
+    clusters = [prompt or ("", i) for i, prompt in enumerate(prompts)] if any(prompts) else None
+    found = rate([image in counted for image in run.images.searched_ids], clusters)
+    value, low, high = (per_thousand(share) for share in (found.value, found.low, found.high))
+    if found.total == 0:
+        sentence = "None of the images could be searched, so nothing can be said about them."
+    elif found.count == 0:
+        sentence = f"On none of the {number(found.total)} images that were searched was {things} found."
+    else:
+        verb = "bears" if found.count == 1 else "bear"
+        verb = verb if kinds == ["watermark"] else verb.replace("bear", "show")
+        sentence = f"{number(found.count)} of the {number(found.total)} images that were searched {verb} {things}."
+    named = [(label, count) for label, count in Counter(row["label"] for row in run.findings).most_common(8) if label]
+    return Summary(
+        sentence=sentence,
+        interval=_interval(found, low, high),
+        basis=_basis(found),
+        rate=found,
+        value=value,
+        low=low,
+        high=high,
+        kinds=tuple((label, number(count)) for label, count in named),
+        review=_review(run.findings),
+        title=f"{' and '.join(_THINGS[kind][1] for kind in kinds)} on images",
+        what=f"Images with {things}",
     )
 
 

@@ -7,6 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
+from forensics.calibration import one_in
 from forensics.types import Scalar
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
 KINDS = {
     "near_copy": "Copy of the whole image",
     "partial_copy": "Copy of a part",
+    "template": "Layout that references share",
     "watermark": "Mark of a picture agency",
     "meme": "Meme template",
     "cover": "Cover",
@@ -46,7 +48,7 @@ class Measure:
     ----------
     label, doc : str
         A few words, and one phrase that explains them.
-    form : {"number", "share", "count", "power"}
+    form : {"number", "share", "count", "power", "chance"}
         How its values are written.
     threshold : str
         The entry of the table of thresholds that judges it; empty where none does.
@@ -56,7 +58,7 @@ class Measure:
 
     label: str
     doc: str
-    form: Literal["share", "count", "power", "number"] = "number"
+    form: Literal["share", "count", "power", "number", "chance"] = "number"
     threshold: str = ""
     bound: Literal["≥", "≤"] = "≥"
 
@@ -82,6 +84,18 @@ MEASUREMENTS = {
         "≤",
     ),
     "expected_false": Measure("False findings expected", "at this threshold, in a search of this size"),
+    "expected_false_high": Measure("False findings expected, at most", "upper end of the 95 % interval"),
+    "p_unrelated": Measure(
+        "An unrelated picture scores as high", "against this index: estimate from its calibration", "chance"
+    ),
+    "p_unrelated_low": Measure("An unrelated picture scores as high, at least", "lower end of the interval", "chance"),
+    "p_unrelated_high": Measure("An unrelated picture scores as high, at most", "upper end of the interval", "chance"),
+    "likelihood_ratio": Measure(
+        "Likelihood ratio", "how many times likelier a copy reaches this score than an unrelated picture"
+    ),
+    "reference_group": Measure(
+        "Near-duplicates of the reference", "references that show the same picture, itself counted", "count"
+    ),
     "mirrored": Measure("Mirrored", "the match is with the mirror image"),
     "correlation": Measure(
         "Correlation in the best place",
@@ -105,6 +119,21 @@ MEASUREMENTS = {
         "count",
         "quality_pdq",
     ),
+    "template_references": Measure(
+        "References with this layout", "near-duplicates counted once", "count", "template_references"
+    ),
+    "template_cells": Measure(
+        "Cells of the layout", "of 256: those that the references show alike and that have texture", "count",
+        "template_cells",
+    ),
+    "template_agreement": Measure(
+        "Agreement with the layout", "share of its cells that the generated image shows", "share", "template_agreement"
+    ),
+    "template_own": Measure(
+        "Agreement with a reference's own picture",
+        "largest share of what only one reference shows that the generated image shows too; a copy has half or more",
+        "share",
+    ),
     "known_mark": Measure(
         "Agreement with the mark",
         "so many times the strongest agreement that a picture without the mark was seen to have",
@@ -114,6 +143,24 @@ MEASUREMENTS = {
         "Correlation with the mark",
         "the image's fine structure against what the mark would add to it: 1 is equal, 0 is unrelated",
     ),
+    "mark_legibility": Measure("Legibility of the mark", "readable, garbled, or a trace that says no name"),
+    "mark_text": Measure("Read of the mark", "as far as letters could be made out"),
+    "mark_text_distance": Measure(
+        "Distance of what was read to the name", "0 is equal; letters that look alike cost less than others"
+    ),
+    "mark_period": Measure("The mark repeats after, in pixels", "estimated, never an agency's constant", "count"),
+    "mark_copies": Measure("Copies of the mark that were laid over one another", "to read it", "count"),
+    "mark_presence": Measure("The network's surety of a mark", "probability as the pictures of its training had them"),
+    "mark_share": Measure("Share of the image under the mark", "where its place is more likely than not", "share"),
+    "network_agency": Measure("Agency that it looks like to the network", "one opinion; it names nobody alone"),
+    "network_agency_probability": Measure("Surety of that opinion", "probability"),
+    "batch_share": Measure("Share of the batch with this mark", "of all images that could be searched", "share"),
+    "shared_mark": Measure("Mark shared by the batch", "its entry in marks.json"),
+    "shared_mark_share": Measure("Opacity against the average mark", "1 is as opaque as the mark averaged over images"),
+    "shared_mark_z": Measure(
+        "Surety of the shared mark", "standard deviations above places without the mark"
+    ),
+    "detector": Measure("Found by", "which detector"),
     "phash": Measure("Picture fingerprint pHash", "share of equal bits; unrelated images have about half"),
 }
 
@@ -135,8 +182,8 @@ def figure(value: Scalar, form: str = "number") -> str:
         return "yes" if value else "no"
     if isinstance(value, str):
         return value
-    if form == "share":
-        return f"{100 * value:.0f} %"
+    if form in ("share", "chance"):
+        return f"{100 * value:.0f} %" if form == "share" else one_in(value)
     if form == "count" or isinstance(value, int):
         return number(round(value))
     digits = 1 if form == "power" else 3 if abs(value) < 100 else 0

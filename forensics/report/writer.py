@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import weakref
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from forensics.errors import UsageError
-from forensics.report.evidence import SUMS, picture_name, write_sums
+from forensics.report.evidence import MARKS, SUMS, mark_name, mask_name, picture_name, write_sums
 from forensics.report.files import clean, dumps, write_bytes, write_csv, write_json
 from forensics.report.findings_files import Row, finding_row, keep_reviews, read_findings, write_findings
 from forensics.schema import CANDIDATES, IMAGES, LEADS, RUN_SCHEMA_VERSION
@@ -24,7 +26,7 @@ __all__ = ["ImageRow", "RunWriter"]
 
 _OWN = {
     "case.json", "run.json", "images.parquet", "candidates.csv", "findings.jsonl", "findings.csv", "findings.parquet",
-    "leads.csv", "roots.csv", "evidence", "evidence.json", "grading.json", "report.html", "history.jsonl",
+    "marks.json", "leads.csv", "roots.csv", "evidence", "evidence.json", "grading.json", "report.html", "history.jsonl",
     SUMS, ".partial", ".work",
 }  # fmt: skip
 _ROWS_AT_ONCE = 10_000
@@ -42,6 +44,21 @@ class ImageRow:
     state: ImageState
     reason: str = ""
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+def _locked(run_dir: Path) -> int:
+    """Return a descriptor that holds the folder's lock until it is closed or the process ends."""
+    import fcntl
+
+    descriptor = os.open(run_dir, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise UsageError(
+            f"{run_dir} is being written by another process; wait until it has ended, or give another folder"
+        ) from error
+    return descriptor
 
 
 class RunWriter:
@@ -71,6 +88,9 @@ class RunWriter:
         foreign = sorted(path.name for path in run_dir.iterdir() if path.name not in _OWN) if run_dir.exists() else []
         if foreign:
             raise UsageError(f"{run_dir} holds {foreign[0]!r}, which is not of a run; give a new or an empty folder")
+        run_dir.mkdir(parents=True, exist_ok=True)
+        # before anything is removed: what another process stages here is its own
+        self._unlock = weakref.finalize(self, os.close, _locked(run_dir))
         self._staging = run_dir / ".partial"
         if self._staging.exists():
             shutil.rmtree(self._staging)
@@ -83,6 +103,8 @@ class RunWriter:
         self._findings: list[Row] = []
         self._leads: list[list[Any]] = []
         self._pictures: dict[str, dict[str, Any]] = {}
+        self._masks: dict[str, str] = {}
+        self._marks: list[dict[str, Any]] | None = None
         self._finished = False
 
     def __enter__(self) -> RunWriter:
@@ -91,6 +113,7 @@ class RunWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._unlock()
         if self._finished:
             return
         if self._images is not None:
@@ -188,6 +211,27 @@ class RunWriter:
         """Say whether the preview of an image was added already."""
         return sha256 in self._pictures
 
+    def add_mask(self, finding_id: str, png: bytes) -> None:
+        """Store where in the image a finding is: a grey PNG over the whole image, at any size of its proportions."""
+        self._masks[finding_id] = mask_name(finding_id)
+        self._evidence(self._masks[finding_id], png)
+
+    def add_shared_marks(self, marks: Iterable[tuple[Mapping[str, Any], bytes]]) -> None:
+        """Store the marks that images of this run share, each with its averaged picture as a PNG (``marks.json``).
+
+        Call it also where none was found: then the report says that they were looked for.
+        """
+        self._marks = []
+        for row, png in marks:
+            name = mark_name(str(row["mark_id"]))
+            self._evidence(name, png)
+            self._marks.append({**row, "picture": name})
+
+    def _evidence(self, name: str, data: bytes) -> None:
+        path = self._staging / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, data)
+
     def finish(
         self, case: Mapping[str, Any], run: Mapping[str, Any], *, redact: Collection[str] = (), pictures: int = 200
     ) -> Path:
@@ -222,8 +266,11 @@ class RunWriter:
                 "schema_version": RUN_SCHEMA_VERSION,
                 "redacted": [],
                 "pictures": {key: self._pictures[key] for key in sorted(self._pictures)},
+                **({"masks": dict(sorted(self._masks.items()))} if self._masks else {}),
             },
         )
+        if self._marks is not None:
+            write_json(self._staging / MARKS, {"schema_version": RUN_SCHEMA_VERSION, "marks": self._marks})
         counts: dict[str, int] = {}
         for row in self._findings:
             counts[row["kind"]] = counts.get(row["kind"], 0) + 1
@@ -248,7 +295,8 @@ class RunWriter:
                 shutil.rmtree(target)
             path.replace(target)
         self._staging.rmdir()
-        for name in ("report.html", "grading.json"):  # of the findings that were replaced
+        old = ("report.html", "grading.json", *(() if self._marks is not None else (MARKS,)))
+        for name in old:  # of the findings that were replaced
             (self.run_dir / name).unlink(missing_ok=True)
 
     def _flush_images(self, *, last: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from forensics.testing.autoregressive import check_autoregressive
 from forensics.testing.generators import check_generator
 
-__all__ = ["check_generator"]
+__all__ = ["check_autoregressive", "check_generator"]

@@ -135,6 +135,13 @@ class Trained:
     checkpoints: tuple[Path, ...]
 
 
+def _chosen(repeats: Sequence[int], config: LoopConfig, step: int, *, in_order: bool) -> Tensor:
+    """Return the numbers of the samples of one step, (batch,) int64."""
+    if in_order:
+        return torch.arange(step * config.batch, (step + 1) * config.batch) % len(repeats)
+    return sample_order(repeats, seed=config.seed, step=step, batch=config.batch)
+
+
 def train(
     model: nn.Module,
     step_loss: StepLoss,
@@ -142,6 +149,7 @@ def train(
     repeats: Sequence[int],
     config: LoopConfig,
     out: Path,
+    in_order: bool = False,
     about: Mapping[str, str] | None = None,
     stage: str = "training",
     restart: bool = False,
@@ -162,6 +170,8 @@ def train(
     config : LoopConfig
     out : Path
         Run folder; made.
+    in_order : bool
+        Take samples by their numbers, epoch after epoch, instead of shuffled: for samples that are made as they come.
     about : mapping of str to str, optional
         What else the weights depend on (digests of data, sizes of the model): a run goes on only where it is the same.
     stage : str
@@ -193,7 +203,7 @@ def train(
     with _stopping() as stop:
         while session.step < config.steps and not stop.is_set():
             began = time.monotonic()
-            chosen = sample_order(repeats, seed=config.seed, step=session.step, batch=config.batch)
+            chosen = _chosen(repeats, config, session.step, in_order=in_order)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, session.step)
             optimizer.zero_grad(set_to_none=True)

@@ -41,7 +41,7 @@ __all__ = [
 ImageState: TypeAlias = Literal["ok", "degraded", "rejected", "error"]
 """How an input file ended. ``ok`` and ``degraded`` have pixels, ``rejected`` and ``error`` have none."""
 
-FindingKind: TypeAlias = Literal["near_copy", "partial_copy", "watermark", "meme", "cover"]
+FindingKind: TypeAlias = Literal["near_copy", "partial_copy", "template", "watermark", "meme", "cover"]
 
 Scalar: TypeAlias = str | int | float | bool | None
 Box: TypeAlias = tuple[int, int, int, int]

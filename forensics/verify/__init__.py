@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from forensics.verify.features import Features, extract
-from forensics.verify.pair import verify_pair
+from forensics.verify.pair import Hint, aligned_parts, verify_pair
 
-__all__ = ["Features", "extract", "verify_pair"]
+__all__ = ["Features", "Hint", "aligned_parts", "extract", "verify_pair"]

@@ -8,7 +8,7 @@ are left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Agreement", "compare"]
 
 _SIDE = 256  # longer side in pixels at which the pair is compared: a redraw is faithful at this scale, not below
+_ENLARGE = 1.5
+_ZOOM_BELOW = 0.4  # share of the query that the reference covers, below which that part is compared on its own
 _SIGMA = 1.5  # low-pass in those pixels
 _WINDOW = 24  # window of the local correlation
 _STEP = 8  # its grid
@@ -45,6 +47,8 @@ class Agreement:
         (h, w) bool on the query frame: where the two show the same thing.
     overlap : ndarray
         (h, w) bool on the query frame: where the warped reference lies.
+    window : tuple of int or None
+        x0, y0, x1, y1 of the part of the query frame that ``ncc`` spans; None for the whole.
     """
 
     ncc: FloatArray
@@ -52,6 +56,7 @@ class Agreement:
     textured: float
     agreeing: NDArray[np.bool_]
     overlap: NDArray[np.bool_]
+    window: tuple[int, int, int, int] | None = None
 
     def similarity(self, mask: NDArray[np.bool_]) -> float:
         """Mean local correlation over the windows whose centre lies in ``mask`` (h, w), in [-1, 1]; 0 without any.
@@ -61,6 +66,9 @@ class Agreement:
         """
         import cv2
 
+        if self.window is not None:
+            x0, y0, x1, y1 = self.window
+            mask = mask[y0:y1, x0:x1]
         inside = cv2.resize(mask.astype(np.uint8), self.ncc.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
         values = self.ncc[inside & np.isfinite(self.ncc)]
         return float(values.mean()) if values.size else 0.0
@@ -69,6 +77,9 @@ class Agreement:
 def compare(query: UInt8Array, reference: UInt8Array, matrix: NDArray[np.float64]) -> Agreement:
     """Lay ``reference`` over ``query`` and measure where they agree.
 
+    Where the reference covers a small part of the query, that part is enlarged and compared, so that a paste is judged
+    in as many windows as a whole copy.
+
     Parameters
     ----------
     query, reference : ndarray
@@ -76,13 +87,46 @@ def compare(query: UInt8Array, reference: UInt8Array, matrix: NDArray[np.float64
     matrix : ndarray
         (3, 3) query frame to reference frame.
     """
+    h, w = query.shape[:2]
+    x0, y0, x1, y1 = _covered(matrix, (h, w), reference.shape[:2])
+    if (x1 - x0) * (y1 - y0) >= _ZOOM_BELOW * h * w:
+        return _compare(query, reference, matrix)
+    shift = np.array([[1.0, 0.0, x0], [0.0, 1.0, y0], [0.0, 0.0, 1.0]])
+    part = _compare(np.ascontiguousarray(query[y0:y1, x0:x1]), reference, matrix @ shift)
+    masks = []
+    for mask in (part.agreeing, part.overlap):
+        whole = np.zeros((h, w), np.bool_)
+        whole[y0:y1, x0:x1] = mask
+        masks.append(whole)
+    return replace(part, agreeing=masks[0], overlap=masks[1], window=(x0, y0, x1, y1))
+
+
+def _covered(
+    matrix: NDArray[np.float64], size: tuple[int, int], reference: tuple[int, ...]
+) -> tuple[int, int, int, int]:
+    """Return the box of the query's frame that the reference covers, a little enlarged."""
+    import cv2
+
+    (h, w), (rh, rw) = size, reference[:2]
+    corners = np.array([[0, 0], [rw, 0], [rw, rh], [0, rh]], np.float64)
+    mapped = cv2.perspectiveTransform(corners[None], np.linalg.inv(matrix))[0]
+    low, high = mapped.min(axis=0), mapped.max(axis=0)
+    margin = 0.05 * (high - low)
+    x0, y0 = (int(v) for v in np.floor(np.clip(low - margin, 0, np.maximum([w - _WINDOW, h - _WINDOW], 0))))
+    x1, y1 = (int(v) for v in np.ceil(np.clip(high + margin, np.minimum([x0 + _WINDOW, y0 + _WINDOW], [w, h]), [w, h])))
+    return x0, y0, x1, y1
+
+
+def _compare(query: UInt8Array, reference: UInt8Array, matrix: NDArray[np.float64]) -> Agreement:
     import cv2
 
     h, w = query.shape[:2]
-    shrink = _SIDE / max(h, w)
+    # enlarged a little at most: there is no more to see
+    shrink = min(_SIDE, _ENLARGE * max(h, w)) / max(h, w)
     size = (max(_WINDOW, round(w * shrink)), max(_WINDOW, round(h * shrink)))
     scale = np.diag([w / size[0], h / size[1], 1.0])
-    small = np.asarray(cv2.resize(query, size, interpolation=cv2.INTER_AREA), np.uint8)
+    how = cv2.INTER_AREA if shrink < 1 else cv2.INTER_LINEAR
+    small = np.asarray(cv2.resize(query, size, interpolation=how), np.uint8)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     # warping minifies where the copy is small in the query: low-pass the reference to that scale first
     zoom = float(np.sqrt(abs(np.linalg.det((matrix @ scale)[:2, :2]))))

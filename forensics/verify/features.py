@@ -29,6 +29,8 @@ MAX_FEATURES = 1200
 _CONTRAST_THRESHOLD = 0.004
 _EDGE_THRESHOLD = 20.0
 
+_PART_SIDE = 384  # of the frame of a part: finding features costs as its area
+
 _BINS = np.arange(128).reshape(4, 4, 8)
 _MIRROR = np.ascontiguousarray(_BINS[::-1, :, (-np.arange(8)) % 8]).ravel()
 """Where each SIFT bin goes when the image is mirrored: the patch's rows turn around, gradient angles change sign."""
@@ -61,6 +63,34 @@ class Features:
         """Full-size pixels a common-frame pixel, along x and y."""
         return self.width / self.frame.shape[1], self.height / self.frame.shape[0]
 
+    def part(self, box: tuple[float, float, float, float]) -> tuple[Features, NDArray[np.float64]]:
+        """Return the features of a part of the image in a common frame of its own, and where that frame lies.
+
+        A small copy has few features in the frame of the whole; enlarged to a frame of its own it has more.
+
+        Parameters
+        ----------
+        box : tuple of float
+            ``(x0, y0, x1, y1)`` as fractions of width and height.
+
+        Returns
+        -------
+        features : Features
+        matrix : ndarray
+            (3, 3) float64 from the part's frame to this one.
+        """
+        h, w = self.frame.shape[:2]
+        x0, y0 = min(w - 8, max(0, int(box[0] * w))), min(h - 8, max(0, int(box[1] * h)))
+        x1, y1 = max(x0 + 8, min(w, round(box[2] * w))), max(y0 + 8, min(h, round(box[3] * h)))
+        scale_x, scale_y = self.scale
+        width, height = round((x1 - x0) * scale_x), round((y1 - y0) * scale_y)
+        part = np.ascontiguousarray(self.frame[y0:y1, x0:x1])
+        found = extract(part, width=max(1, width), height=max(1, height), side=_PART_SIDE)
+        part_h, part_w = found.frame.shape[:2]
+        sx, sy = (x1 - x0) / part_w, (y1 - y0) / part_h
+        matrix = np.array([[sx, 0.0, x0 + 0.5 * (sx - 1.0)], [0.0, sy, y0 + 0.5 * (sy - 1.0)], [0.0, 0.0, 1.0]])
+        return found, matrix
+
     def mirrored(self) -> Features:
         """Return the features of the left-right mirror image, by permuting descriptor bins."""
         points = self.points.copy()
@@ -74,7 +104,7 @@ class Features:
         )
 
 
-def extract(image: UInt8Array, *, width: int = 0, height: int = 0) -> Features:
+def extract(image: UInt8Array, *, width: int = 0, height: int = 0, side: int = FRAME_SIDE) -> Features:
     """Find the local features of one image.
 
     Parameters
@@ -83,11 +113,13 @@ def extract(image: UInt8Array, *, width: int = 0, height: int = 0) -> Features:
         (H, W, 3) uint8 RGB, upright. May be a scaled decode or a preview.
     width, height : int
         Full size in pixels, where ``image`` is smaller than the original.
+    side : int
+        Longer side of the frame in pixels.
     """
     import cv2
 
     h, w = image.shape[:2]
-    scale = FRAME_SIDE / max(h, w)
+    scale = side / max(h, w)
     size = (max(8, round(w * scale)), max(8, round(h * scale)))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     frame = np.asarray(cv2.resize(image, size, interpolation=interpolation), dtype=np.uint8)

@@ -78,7 +78,7 @@ def match(query: FloatArray, reference: FloatArray, *, ratio: float = _RATIO) ->
         return np.zeros((0, 2), np.int64)
     similarity = query @ reference.T  # (n, m)
     forward = _nearest(similarity, ratio)
-    backward = _nearest(similarity.T, ratio)
+    backward = _nearest(np.ascontiguousarray(similarity.T), ratio)
     rows = np.flatnonzero(forward >= 0)
     rows = rows[backward[forward[rows]] == rows]
     return np.stack([rows, forward[rows]], axis=1)
@@ -89,7 +89,10 @@ def _nearest(similarity: FloatArray, ratio: float) -> NDArray[np.int64]:
     best = similarity.argmax(axis=1)
     rows = np.arange(len(similarity))
     first = similarity[rows, best]
-    second = np.partition(similarity, -2, axis=1)[:, -2]
+    # without the best of each row the largest is the second best; put back, because the caller looks from both sides
+    similarity[rows, best] = -np.inf
+    second = similarity.max(axis=1)
+    similarity[rows, best] = first
     keep = (1.0 - first) <= ratio * ratio * (1.0 - second) + 1e-7
     return np.where(keep, best, -1)
 

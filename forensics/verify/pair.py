@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -15,10 +16,12 @@ from forensics.verify.placing import place
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from forensics.types import Box
+    from forensics.types import Box, UInt8Array
     from forensics.verify.features import Features
 
-__all__ = ["verify_pair"]
+FractionBox: TypeAlias = tuple[float, float, float, float]
+
+__all__ = ["Hint", "aligned_parts", "verify_pair"]
 
 # Below this many chance agreements the fit is held to be one, and its region is measured.
 _MEANINGFUL_LOG10_NFA = -1.0
@@ -28,10 +31,22 @@ _MEANINGFUL_CORRELATION = 0.6
 # Symmetric pictures correlate with their mirror image: prefer upright unless the mirror is clearly better.
 _MIRROR_MARGIN = 0.02
 _MOST = 0.7
+_SMALLEST_PART = 0.01
+_WHOLE = (0.0, 0.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """Where a descriptor saw the two alike: a part of each, ``(x0, y0, x1, y1)`` as fractions of width and height."""
+
+    query: FractionBox
+    reference: FractionBox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fit:
+    """A placing of the reference in the query's frame; ``matrix`` maps to the reference as it is, not its mirror."""
+
     alignment: Alignment
     mirrored: bool
     matrix: NDArray[np.float64]
@@ -41,7 +56,9 @@ class _Fit:
     colour: float = 0.0
 
 
-def verify_pair(query: Features, reference: Features, *, mirror: bool = True, placing: bool = True) -> Verification:
+def verify_pair(
+    query: Features, reference: Features, *, mirror: bool = True, placing: bool = True, hints: Sequence[Hint] = ()
+) -> Verification:
     """Compare one pair in the common frame.
 
     Parameters
@@ -52,15 +69,17 @@ def verify_pair(query: Features, reference: Features, *, mirror: bool = True, pl
         Also try the reference's mirror image where the upright one does not fit well.
     placing : bool
         Also try to place the one image inside the other where local features find nothing (costs as much again).
+    hints : sequence of Hint
+        Parts to compare on their own, enlarged, where the whole images do not fit.
 
     Returns
     -------
     Verification
         Always ``verified``; with 0 inliers where the two share nothing.
     """
-    fit = _fit(query, reference, mirrored=False)
-    if mirror and fit.similarity < _GOOD_SIMILARITY:
-        other = _fit(query, reference.mirrored(), mirrored=True)
+    fit = _best_fit(query, reference, mirror=mirror)
+    for hint in hints if fit.alignment.log10_nfa > _MEANINGFUL_LOG10_NFA else ():
+        other = _part_fit(query, reference, hint, mirror=mirror)
         if other.alignment.log10_nfa < fit.alignment.log10_nfa:
             fit = other
     if placing and fit.alignment.log10_nfa > _MEANINGFUL_LOG10_NFA:
@@ -68,12 +87,8 @@ def verify_pair(query: Features, reference: Features, *, mirror: bool = True, pl
     alignment = fit.alignment
     if fit.polygon is None:
         return Verification(status="verified", matches=alignment.matches, correlation=fit.correlation)
-    matrix = fit.matrix
-    if fit.mirrored:
-        turn = np.array([[-1.0, 0.0, reference.frame.shape[1] - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-        matrix = turn @ matrix
-    region, query_area, reference_area = _region(fit.polygon, matrix, query, reference)
-    full = _to_full(reference) @ matrix @ np.linalg.inv(_to_full(query))
+    region, query_area, reference_area = _region(fit.polygon, fit.matrix, query, reference)
+    full = _to_full(reference) @ fit.matrix @ np.linalg.inv(_to_full(query))
     return Verification(
         status="verified",
         inliers=alignment.inliers,
@@ -90,20 +105,45 @@ def verify_pair(query: Features, reference: Features, *, mirror: bool = True, pl
     )
 
 
+def _best_fit(query: Features, reference: Features, *, mirror: bool) -> _Fit:
+    fit = _fit(query, reference, mirrored=False)
+    if mirror and fit.similarity < _GOOD_SIMILARITY:
+        other = _fit(query, reference, mirrored=True)
+        if other.alignment.log10_nfa < fit.alignment.log10_nfa:
+            return other
+    return fit
+
+
 def _fit(query: Features, reference: Features, *, mirrored: bool) -> _Fit:
-    alignment = align(query, reference)
+    shown = reference.mirrored() if mirrored else reference
+    alignment = align(query, shown)
+    turn = _mirror(reference) if mirrored else np.eye(3)
     if alignment.log10_nfa > _MEANINGFUL_LOG10_NFA:
-        return _Fit(alignment=alignment, mirrored=mirrored, matrix=alignment.matrix)
-    agreement = compare(query.frame, reference.frame, alignment.matrix)
+        return _Fit(alignment=alignment, mirrored=mirrored, matrix=turn @ alignment.matrix)
+    agreement = compare(query.frame, shown.frame, alignment.matrix)
     mask = _matched_mask(alignment, agreement)
     return _Fit(
         alignment=alignment,
         mirrored=mirrored,
-        matrix=alignment.matrix,
+        matrix=turn @ alignment.matrix,
         polygon=_polygon(mask),
         similarity=agreement.similarity(mask),
         colour=agreement.colour,
     )
+
+
+def _part_fit(query: Features, reference: Features, hint: Hint, *, mirror: bool) -> _Fit:
+    """Fit the hinted parts, each in a frame of its own, and say it in the frames of the whole images."""
+    query_part, query_place = _part(query, hint.query)
+    reference_part, reference_place = _part(reference, hint.reference)
+    fit = _best_fit(query_part, reference_part, mirror=mirror)
+    matrix = reference_place @ fit.matrix @ np.linalg.inv(query_place)
+    polygon = None if fit.polygon is None else _transformed(fit.polygon, query_place)
+    return replace(fit, matrix=matrix, polygon=polygon)
+
+
+def _part(features: Features, box: FractionBox) -> tuple[Features, NDArray[np.float64]]:
+    return (features, np.eye(3)) if box == _WHOLE else features.part(box)
 
 
 def _place(query: Features, reference: Features, fit: _Fit, *, mirror: bool) -> _Fit:
@@ -122,12 +162,23 @@ def _place(query: Features, reference: Features, fit: _Fit, *, mirror: bool) -> 
     return _Fit(
         alignment=fit.alignment,
         mirrored=turned,
-        matrix=best.matrix,
+        matrix=_mirror(reference) @ best.matrix if turned else best.matrix,
         correlation=best.correlation,
         polygon=_polygon(agreement.overlap),
         similarity=agreement.similarity(agreement.overlap),
         colour=agreement.colour,
     )
+
+
+def _mirror(features: Features) -> NDArray[np.float64]:
+    """Return the map between a frame and its mirror image, (3, 3)."""
+    return np.array([[-1.0, 0.0, features.frame.shape[1] - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+def _transformed(points: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    import cv2
+
+    return np.asarray(cv2.perspectiveTransform(points[None], matrix)[0], np.float64)
 
 
 def _matched_mask(alignment: Alignment, agreement: Agreement) -> NDArray[np.bool_]:
@@ -172,7 +223,7 @@ def _region(
     """Return the polygon in full-size pixels of both images, and its share of each."""
     import cv2
 
-    mapped = cv2.perspectiveTransform(polygon[None], matrix)[0]
+    mapped = _transformed(polygon, matrix)
     areas, polygons, boxes = [], [], []
     for points, features in ((polygon, query), (mapped, reference)):
         h, w = features.frame.shape[:2]
@@ -191,3 +242,45 @@ def _box(points: NDArray[np.float64], features: Features) -> Box:
     low, high = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
     x0, y0 = max(0, int(low[0])), max(0, int(low[1]))
     return x0, y0, min(features.width, max(x0 + 1, int(high[0]))), min(features.height, max(y0 + 1, int(high[1])))
+
+
+def aligned_parts(
+    query: Features, reference: Features, verification: Verification, *, side: int
+) -> tuple[UInt8Array, UInt8Array] | None:
+    """Return what the two images show of the same place, for a descriptor that compares wholes.
+
+    Parameters
+    ----------
+    query, reference : Features
+    verification : Verification
+        Of this pair.
+    side : int
+        Of the square pictures that are returned, in pixels.
+
+    Returns
+    -------
+    tuple of two (side, side, 3) uint8 RGB, or None
+        The part of the query that the reference covers, and the reference laid over it; None where nothing was
+        located, or what was is smaller than 1 % of the query.
+    """
+    import cv2
+
+    if verification.region is None:
+        return None
+    full = np.array(verification.transform, np.float64).reshape(3, 3)
+    matrix = np.linalg.inv(_to_full(reference)) @ full @ _to_full(query)  # query frame to reference frame
+    (h, w), (rh, rw) = query.frame.shape[:2], reference.frame.shape[:2]
+    outline = np.array([[0, 0], [rw, 0], [rw, rh], [0, rh]], np.float64)
+    corners = np.clip(_transformed(outline, np.linalg.inv(matrix).astype(np.float64)), 0, [w, h])
+    (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
+    if (x1 - x0) * (y1 - y0) < _SMALLEST_PART * w * h or min(x1 - x0, y1 - y0) < 2:
+        return None
+    to_query = np.array([[(x1 - x0) / side, 0.0, x0], [0.0, (y1 - y0) / side, y0], [0.0, 0.0, 1.0]])
+    parts = []
+    for frame, to_frame in ((query.frame, to_query), (reference.frame, matrix @ to_query)):
+        zoom = float(np.sqrt(abs(np.linalg.det(to_frame[:2, :2]))))
+        smooth = cv2.GaussianBlur(frame, (0, 0), 0.5 * zoom) if zoom > 1.2 else frame
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        warped = cv2.warpPerspective(smooth, to_frame, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        parts.append(np.asarray(warped, np.uint8))
+    return parts[0], parts[1]

@@ -15,7 +15,7 @@ from forensics.errors import UsageError
 from forensics.flows import demo as flow
 from forensics.flows.audit import AuditOptions, audit_source
 from forensics.flows.index import open_index
-from forensics.flows.world import World, agency_marks, open_model
+from forensics.flows.world import World, open_model
 from forensics.render.agencies import AGENCIES, agency_mark
 from forensics.report.evidence import check_sums
 from forensics.sources import open_source
@@ -151,7 +151,7 @@ def test_memes_and_marks_are_findings_of_their_own(tmp_path: Path, corpus_folder
         path=tmp_path / "generated",
         index=tmp_path / "index",
         out=tmp_path / "run",
-        options=AuditOptions(marks=agency_marks(), workers=0),
+        options=AuditOptions(detectors=(flow.known_marks(),), workers=0),
     )
     claims = {(f["kind"], json.loads(f["query"])["id"], f["label"]) for f in done.findings().to_dict("records")}
     assert claims == {
@@ -164,4 +164,5 @@ def test_memes_and_marks_are_findings_of_their_own(tmp_path: Path, corpus_folder
     assert "Meme template" in html
     assert "Mark of a picture agency" in html
     run = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
-    assert run["settings"]["known_marks"] == list(AGENCIES)
+    assert [detector["name"] for detector in run["detectors"]] == ["known-marks"]
+    assert run["detectors"][0]["marks"] == ", ".join(AGENCIES)

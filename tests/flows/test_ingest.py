@@ -12,7 +12,8 @@ from PIL import Image
 
 from forensics.embed import create, prepare_orientations
 from forensics.errors import UsageError
-from forensics.flows.ingest import WHOLE, Ingestion, decode_size, ingest, ingest_one
+from forensics.flows.ingest import Ingestion, decode_size, ingest, ingest_one
+from forensics.flows.views import WHOLE
 from forensics.testing.demo_embedder import DemoEmbedder
 from forensics.types import Record, View
 from tests.index.pictures import blocky, write_pictures

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from forensics.errors import IndexFormatError, IntegrityError, SpecMismatchError, UsageError, VectorError
+from forensics.flows.build import build
 from forensics.flows.index import open_index, remove_images
 from forensics.index import Index
 from forensics.testing.demo_embedder import DemoEmbedder
-from tests.index.pictures import blocky, small_index
+from forensics.types import View
+from tests.index.pictures import ListedSource, blocky, small_index
 
 
 def embed(*seeds: int) -> np.ndarray:
@@ -188,3 +191,32 @@ def test_truncated_vectors(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(IntegrityError, match="index verify"):
         index.search("demo", embed(1), 1)
+
+
+def test_rows_by_view(tmp_path: Path) -> None:
+    """A search of whole images or of parts returns what a search of everything returns, less the other rows."""
+    views = (View(name="whole"), View(name="upper", box=(0, 0, 1, 0.5)), View(name="right", box=(0.5, 0, 1, 1)))
+    (tmp_path / "pictures").mkdir()
+    for seed in range(6):
+        Image.fromarray(blocky(seed)).save(tmp_path / "pictures" / f"{seed}.png")
+    build(
+        ListedSource.of(tmp_path / "pictures"), tmp_path / "index", [DemoEmbedder()], {"demo": views}, part_size=4,
+        workers=0,
+    )  # fmt: skip
+    index = open_index(tmp_path / "index")
+    query = index.vectors("demo", np.array([4]))
+    everything = index.search("demo", query, 18).rows[0].tolist()
+    whole, parts = ([row for row in everything if (row % 3 == 0) is first] for first in (True, False))
+    assert index.search("demo", query, 6, views="whole").rows[0].tolist() == whole
+    assert index.search("demo", query, 12, views="parts").rows[0].tolist() == parts
+    assert index.rows_of_views("demo", "all") is None
+    assert index.view_boxes("demo", np.array([17, 0, 4])) == [(0.5, 0, 1, 1), (0, 0, 1, 1), (0, 0, 1, 0.5)]
+
+
+def test_an_index_of_whole_images_has_no_parts(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    Image.fromarray(blocky(0)).save(tmp_path / "pictures" / "0.png")
+    build(ListedSource.of(tmp_path / "pictures"), tmp_path / "index", [DemoEmbedder()], workers=0)
+    index = open_index(tmp_path / "index")
+    hits = index.search("demo", index.vectors("demo", np.array([0])), 3, views="parts")
+    assert hits.rows.tolist() == [[-1, -1, -1]]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from forensics.verify import extract, verify_pair
+from forensics.verify import Hint, aligned_parts, extract, verify_pair
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +91,36 @@ def test_preview_and_original_give_one_geometry(photo):
     found = verify_pair(extract(photo[50:350, 100:450]), extract(preview, width=512, height=384))
     x0, y0, x1, y1 = found.region.reference_box
     assert np.abs(np.array([x0, y0, x1, y1]) - [100, 50, 450, 350]).max() <= 8
+
+
+def test_a_hint_finds_what_the_whole_frames_miss(photo, other):
+    """A small, blurred paste has too few features in the frame of the whole; enlarged it has enough."""
+    import cv2
+
+    canvas = cv2.resize(other, (1024, 680))
+    small = cv2.resize(photo, (150, 112), interpolation=cv2.INTER_AREA)
+    canvas[500:612, 700:850] = small
+    query, reference = extract(canvas), extract(photo)
+    hint = Hint(query=(690 / 1024, 490 / 680, 860 / 1024, 622 / 680), reference=(0.0, 0.0, 1.0, 1.0))
+    without = verify_pair(query, reference, placing=False)
+    found = verify_pair(query, reference, placing=False, hints=(hint,))
+    assert found.log10_nfa <= without.log10_nfa
+    assert found.log10_nfa < -10
+    box = np.array(found.region.query_box)
+    assert np.abs(box - [700, 500, 850, 612]).max() <= 16
+    corner = _mapped(found, np.array([[700.0, 500.0], [849.0, 611.0]]))
+    assert np.abs(corner - [[0, 0], [511, 383]]).max() < 12
+
+
+def test_aligned_parts_show_the_same_place(photo, other):
+    canvas = other.copy()
+    canvas[60:252, 150:406] = photo[::2, ::2][:, ::-1]
+    query, reference = extract(canvas), extract(photo)
+    found = verify_pair(query, reference)
+    assert found.mirrored
+    ours, theirs = aligned_parts(query, reference, found, side=64)
+    assert ours.shape == theirs.shape == (64, 64, 3)
+    correlation = np.corrcoef(ours.astype(float).ravel(), theirs.astype(float).ravel())[0, 1]
+    assert correlation > 0.9
+    nothing = verify_pair(extract(photo), extract(other))
+    assert aligned_parts(extract(photo), extract(other), nothing, side=64) is None

@@ -1,0 +1,272 @@
+"""Is this picture an image macro: a picture with a caption above, below, or over its upper and lower edge?
+
+What is looked at is where text *stands* and how it is drawn, not what it says: a generator's captions are in letters
+that nobody can read. Boxes of text come from :class:`forensics.detect.ocr.TextReader`; bars of one colour need none.
+What is measured, by name, in the frame (the picture, or a picture inside it: a post in an application's window):
+
+==================  =================================================================================================
+measurement         meaning, each in [0, 1] unless said otherwise
+==================  =================================================================================================
+``top``             width of the widest level line in the upper third, as a share of the frame's width
+``bottom``          the same in the lower third
+``both``            the lesser of the two
+``top_outlined``    how far the upper line's letters are light with a dark edge, times its width
+``bottom_outlined``
+``top_bar``         share of the frame's height that is a bar of one colour above
+``bottom_bar``      the same below
+``bar_text``        width of the widest line that stands inside a bar
+``letters``         height of the highest caption line as a share of the frame's height, at most 0.3
+``centred``         how near the caption lines' centres are to the frame's middle: 1 in the middle, 0 at the side
+``middle``          share of the frame's area that text in the middle third covers
+``lines``           ``log(1 + n)`` of the lines in the frame
+``small``           ``log(1 + n)`` of the lines lower than 1/25 of the frame
+==================  =================================================================================================
+
+A logistic model over them, fitted by ``bench/fit_captions.py``, gives the score; its coefficients are a text file that
+anyone can read. Of several frames the one with the highest score counts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from forensics.detect.meme_views import picture_rectangles, without_bars
+from forensics.detect.ocr import TextBox, TextReader
+from forensics.detect.text_boxes import crop_line
+
+if TYPE_CHECKING:
+    from forensics.types import Box, UInt8Array
+
+__all__ = [
+    "COEFFICIENTS",
+    "MEASUREMENTS",
+    "Captions",
+    "find_captions",
+    "frames",
+    "macro_score",
+    "measure",
+    "outline_strength",
+]
+
+COEFFICIENTS = "coefficients/captions.json"
+MEASUREMENTS = (
+    "top", "bottom", "both", "top_outlined", "bottom_outlined", "top_bar", "bottom_bar", "bar_text", "letters",
+    "centred", "middle", "lines", "small",
+)  # fmt: skip
+"""Names of the measurements, in the order of the table above."""
+
+_THIRD = 1 / 3
+_LEVEL = 0.2
+"""A line is level whose ends differ in height by at most this share of its length."""
+_LINE = 32
+_SMALL = 1 / 25
+_MOST_HIGH = 0.3
+_MOST_READ = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captions:
+    """The captions of one picture.
+
+    Attributes
+    ----------
+    score : float
+        Probability, by the fitted model, that the picture is an image macro.
+    frame : Box
+        The part of the picture that the rest is about, in pixels.
+    top, bottom, other : tuple of TextBox
+        Level lines in the upper and the lower third, and all other lines in the frame.
+    top_bar, bottom_bar : float
+        Share of the frame's height that is a bar of one colour.
+    outlined : bool
+        Whether most of the caption's letters are light with a dark edge.
+    cyrillic : float or None
+        Share of Cyrillic among the letters read in the captions; None where none were read.
+    measurements : mapping
+        What the model saw, by the names of the module's table.
+    """
+
+    score: float
+    frame: Box
+    top: tuple[TextBox, ...]
+    bottom: tuple[TextBox, ...]
+    other: tuple[TextBox, ...]
+    top_bar: float
+    bottom_bar: float
+    outlined: bool
+    cyrillic: float | None
+    measurements: Mapping[str, float]
+
+
+def find_captions(
+    image: UInt8Array, reader: TextReader, *, boxes: Sequence[TextBox] | None = None, read: bool = True
+) -> Captions:
+    """Look for captions.
+
+    Parameters
+    ----------
+    image : ndarray
+        (H, W, 3) uint8 RGB of any size.
+    reader : TextReader
+    boxes : sequence of TextBox, optional
+        The image's lines of text where they are known already.
+    read : bool
+        Whether the captions are read for their script; costs about 15 ms a line, four lines at most.
+    """
+    found = reader.boxes(image) if boxes is None else tuple(boxes)
+    measured = [(frame, measure(image, found, frame)) for frame in frames(image)]
+    frame, values = max(measured, key=lambda item: macro_score(item[1]))
+    top, bottom, other = _sorted_boxes(found, frame)
+    outlined = values["top_outlined"] + values["bottom_outlined"] > 0.5 * (values["top"] + values["bottom"]) > 0
+    return Captions(
+        score=macro_score(values),
+        frame=frame,
+        top=top,
+        bottom=bottom,
+        other=other,
+        top_bar=values["top_bar"],
+        bottom_bar=values["bottom_bar"],
+        outlined=bool(outlined),
+        cyrillic=_cyrillic_share(image, reader, (*top, *bottom)) if read else None,
+        measurements=values,
+    )
+
+
+def frames(image: UInt8Array) -> list[Box]:
+    """Return the frames in which captions are looked for: the whole picture, and pictures inside it."""
+    height, width = image.shape[:2]
+    whole = (0, 0, width, height)
+    if min(height, width) < _LINE:
+        return [whole]
+    return [whole, *(box for box, _ in picture_rectangles(image))]
+
+
+def macro_score(values: Mapping[str, float]) -> float:
+    """Return the probability that a picture with these measurements is an image macro, by the shipped coefficients."""
+    model = _model()
+    total = model["intercept"] + sum(model[name] * values[name] for name in MEASUREMENTS)
+    return 1.0 / (1.0 + math.exp(-max(-40.0, min(40.0, total))))
+
+
+def measure(image: UInt8Array, boxes: Sequence[TextBox], frame: Box) -> dict[str, float]:
+    """Return the measurements of the module's table for one frame of a picture."""
+    left, top_edge, right, bottom_edge = frame
+    width, height = right - left, bottom_edge - top_edge
+    inner = without_bars(image[top_edge:bottom_edge, left:right])
+    bars = (inner[1] / height, 1.0 - inner[3] / height)
+    top, bottom, other = _sorted_boxes(boxes, frame)
+    widest = [max((_size(box)[0] for box in group), default=0.0) / width for group in (top, bottom)]
+    captions = (*top, *bottom)
+    barred = [
+        _size(box)[0] / width
+        for box in captions
+        if _middle(box)[1] < top_edge + inner[1] or _middle(box)[1] > top_edge + inner[3]
+    ]
+    everything = (*captions, *other)
+    return {
+        "top": min(1.0, widest[0]),
+        "bottom": min(1.0, widest[1]),
+        "both": min(1.0, *widest),
+        "top_outlined": _outlined(image, top, width),
+        "bottom_outlined": _outlined(image, bottom, width),
+        "top_bar": bars[0],
+        "bottom_bar": bars[1],
+        "bar_text": min(1.0, max(barred, default=0.0)),
+        "letters": min(_MOST_HIGH, max((_size(box)[1] for box in captions), default=0.0) / height),
+        "centred": float(
+            np.mean([1.0 - min(1.0, abs(2.0 * (_middle(box)[0] - left) / width - 1.0)) for box in captions])
+            if captions
+            else 0.0
+        ),
+        "middle": min(1.0, sum(float(np.prod(_size(box))) for box in other) / (width * height)),
+        "lines": math.log1p(len(everything)),
+        "small": math.log1p(sum(_size(box)[1] < _SMALL * height for box in everything)),
+    }
+
+
+def outline_strength(line: UInt8Array) -> float:
+    """Return how far a line's letters are light and neutral with a dark edge around them, in [0, 1].
+
+    ``line`` is (h, w, 3) uint8 RGB, level. Measured in the ring two pixels around the lightest tenth to half of the
+    line: how much of it is in the darkest third of the line's range, if that range is wide.
+    """
+    import cv2
+
+    grey = line.astype(np.float32).mean(axis=2)
+    low, high = np.percentile(grey, (4, 96))
+    if high - low < 60 or high < 140:
+        return 0.0
+    light = (grey > low + 0.7 * (high - low)).astype(np.uint8)
+    share = float(light.mean())
+    if not 0.04 <= share <= 0.6:
+        return 0.0
+    ring = (cv2.dilate(light, np.ones((5, 5), np.uint8)) > light) & (cv2.dilate(light, np.ones((3, 3), np.uint8)) > 0)
+    wide_ring = cv2.dilate(light, np.ones((7, 7), np.uint8)) > cv2.dilate(light, np.ones((3, 3), np.uint8))
+    rim = ring | wide_ring
+    if not rim.any():
+        return 0.0
+    dark = grey < low + 0.4 * (high - low)
+    colour = line.astype(np.int16).max(axis=2) - line.astype(np.int16).min(axis=2)
+    neutral = float((colour[light > 0] < 60).mean())
+    return float(dark[rim].mean()) * neutral
+
+
+@lru_cache(maxsize=1)
+def _model() -> Mapping[str, float]:
+    stored = json.loads((files("forensics") / COEFFICIENTS).read_text(encoding="utf-8"))
+    return {"intercept": float(stored["intercept"]), **{name: float(stored["weights"][name]) for name in MEASUREMENTS}}
+
+
+def _outlined(image: UInt8Array, boxes: Sequence[TextBox], width: int) -> float:
+    """Return the widest line's outline strength times its share of the frame's width."""
+    if not boxes:
+        return 0.0
+    widest = max(boxes, key=lambda box: _size(box)[0])
+    line = crop_line(image, widest.polygon, height=_LINE, most_width=20 * _LINE)
+    return outline_strength(line) * min(1.0, _size(widest)[0] / width)
+
+
+def _sorted_boxes(
+    boxes: Sequence[TextBox], frame: Box
+) -> tuple[tuple[TextBox, ...], tuple[TextBox, ...], tuple[TextBox, ...]]:
+    """Return the level lines in the upper and lower third of the frame, and its other lines."""
+    left, top_edge, right, bottom_edge = frame
+    top, bottom, other = [], [], []
+    for box in boxes:
+        x, y = _middle(box)
+        if not (left <= x < right and top_edge <= y < bottom_edge):
+            continue
+        (ax, ay), (bx, by) = box.polygon[0], box.polygon[1]
+        level = abs(by - ay) <= _LEVEL * max(1.0, abs(bx - ax))
+        share = (y - top_edge) / (bottom_edge - top_edge)
+        (top if level and share < _THIRD else bottom if level and share > 1 - _THIRD else other).append(box)
+    return tuple(top), tuple(bottom), tuple(other)
+
+
+def _size(box: TextBox) -> tuple[float, float]:
+    a, b, c, d = np.array(box.polygon)
+    return (
+        float(np.hypot(*(b - a)) + np.hypot(*(c - d))) / 2.0,
+        float(np.hypot(*(d - a)) + np.hypot(*(c - b))) / 2.0,
+    )
+
+
+def _middle(box: TextBox) -> tuple[float, float]:
+    x, y = np.array(box.polygon).mean(0)
+    return float(x), float(y)
+
+
+def _cyrillic_share(image: UInt8Array, reader: TextReader, boxes: Sequence[TextBox]) -> float | None:
+    widest = sorted(boxes, key=lambda box: -_size(box)[0])[:_MOST_READ]
+    letters = [letter for line in reader.read(image, widest) for letter in line.text if letter.isalpha()]
+    if not letters:
+        return None
+    return sum("Ѐ" <= letter <= "ӿ" for letter in letters) / len(letters)

@@ -1,0 +1,1 @@
+"""Marks of stock agencies: found, named, discovered in a batch."""

@@ -1,0 +1,206 @@
+"""Which detectors a run uses, named so that every worker process can make its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from forensics.errors import ForensicsError, MissingExtraError, UsageError
+from forensics.thresholds import Threshold, with_overrides
+
+if TYPE_CHECKING:
+    from forensics.types import Detector, Scalar
+
+__all__ = ["DETECTORS", "ChosenDetectors", "DetectorSpec", "choose_detectors", "cover", "meme", "watermark"]
+
+Argument: TypeAlias = "Scalar | Sequence[Scalar]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorSpec:
+    """A detector by name, so that every worker process can make its own.
+
+    Attributes
+    ----------
+    factory : str
+        ``"module:attribute"`` of a callable that returns a :class:`~forensics.types.Detector`.
+    arguments : mapping
+        Keyword arguments for it: plain JSON values, because they are part of what decides whether unfinished work may
+        be gone on with.
+    """
+
+    factory: str
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
+
+    def make(self) -> Detector:
+        """Import the factory and call it.
+
+        Raises
+        ------
+        UsageError
+            If ``factory`` is not of that form or names nothing.
+        """
+        module, _, attribute = self.factory.partition(":")
+        if not module or not attribute:
+            raise UsageError(f"detector factory {self.factory!r} given; 'module:attribute' is accepted")
+        try:
+            made = getattr(import_module(module), attribute)
+        except ForensicsError:  # a missing extra says what to install
+            raise
+        except (ImportError, AttributeError) as error:
+            raise UsageError(f"there is no detector at {self.factory!r} ({error}); check the name") from error
+        detector: Detector = made(**self.arguments)
+        return detector
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"factory": self.factory, "arguments": dict(self.arguments)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenDetectors:
+    """What a run looks with.
+
+    Attributes
+    ----------
+    specs : tuple of DetectorSpec
+    names : tuple of str
+        Of :data:`DETECTORS`, in the same order.
+    notes : tuple of str
+        What a reader must know: which detector is not available here, and what brings it.
+    """
+
+    specs: tuple[DetectorSpec, ...]
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+DETECTORS = ("watermark", "meme", "cover")
+"""Names that an audit's choice accepts."""
+
+
+def choose_detectors(
+    names: Sequence[str] | None, *, thresholds: Mapping[str, float] | None = None, templates: str | Path | None = None
+) -> ChosenDetectors:
+    """Return the detectors of these names; those of all names that are available where none is given.
+
+    Parameters
+    ----------
+    names : sequence of str or None
+        Of :data:`DETECTORS`. One that is named and cannot be had is an error; one that is not named is left out with a
+        note.
+    thresholds : mapping of str to float, optional
+        Other values for names of :data:`forensics.thresholds.THRESHOLDS`.
+    templates : path, optional
+        Index of meme templates; without one, image macros are found and no template is named.
+
+    Raises
+    ------
+    UsageError
+        If a name is unknown.
+    WeightsError, MissingExtraError
+        If a named detector is not available.
+    """
+    unknown = [name for name in names or () if name not in DETECTORS]
+    if unknown:
+        raise UsageError(f"detector {unknown[0]!r} given; choose any of: {', '.join(DETECTORS)}")
+    specs, found, notes = [], [], []
+    for name in DETECTORS if names is None else dict.fromkeys(names):
+        spec = _spec(name, thresholds or {}, templates)
+        try:
+            _ = spec.make().facts  # the facts hold the weights' SHA-256, so they are read
+        except ForensicsError as error:
+            if names is not None:
+                raise
+            notes.append(f"The {name} detector did not run: {error}")
+        else:
+            specs.append(spec)
+            found.append(name)
+    return ChosenDetectors(specs=tuple(specs), names=tuple(found), notes=tuple(notes))
+
+
+def _spec(name: str, thresholds: Mapping[str, float], templates: str | Path | None) -> DetectorSpec:
+    if name == "meme" and templates is not None:
+        from forensics.flows.memes import meme_detector
+
+        return meme_detector(templates)
+    key = {"watermark": "watermark", "cover": "cover", "meme": "image_macro"}[name]
+    arguments = {"threshold": thresholds[key]} if key in thresholds else {}
+    return DetectorSpec(factory=f"forensics.flows.detectors:{name}", arguments=arguments)
+
+
+def watermark(*, threshold: float | None = None) -> Detector:
+    """Make the detector of stock marks.
+
+    Raises
+    ------
+    WeightsError
+        If its network is not there.
+    """
+    from forensics.detect.watermark.detector import WatermarkDetector
+    from forensics.detect.watermark.network import MarkModel
+
+    model = MarkModel(threads=1)  # the workers are the parallelism
+    _ = model.sha256  # a missing network speaks before its threshold is looked up
+    entry, named = _threshold("watermark", threshold), _threshold("watermark_named", None)
+    return WatermarkDetector(
+        threshold=entry.value,
+        threshold_source=entry.source,
+        named_threshold=named.value,
+        named_source=named.source,
+        model=model,
+    )
+
+
+def cover(*, threshold: float | None = None) -> Detector:
+    """Make the detector of covers and mock-ups.
+
+    Raises
+    ------
+    WeightsError
+        If its network is not there.
+    """
+    from forensics.detect.cover import CoverDetector
+
+    entry = _threshold("cover", threshold)
+    return CoverDetector(threshold=entry.value, threshold_source=entry.source)
+
+
+def meme(*, threshold: float | None = None) -> Detector:
+    """Make the detector of image macros that knows no template.
+
+    Raises
+    ------
+    MissingExtraError
+        If the package that finds text is not installed.
+    """
+    from dataclasses import replace
+
+    import numpy as np
+
+    from forensics.detect.meme import MemeDetector
+    from forensics.detect.meme_match import TemplateRows, load_model
+    from forensics.embed import create
+    from forensics.flows.meme_index import caption_reader, program_limits
+
+    captions = caption_reader()
+    if captions is None:
+        raise MissingExtraError("captions need a package that finds text: pip install 'dalle-forensics[ocr]'")
+    entry = _threshold("image_macro", threshold)
+    nothing = np.zeros((0, 1, 1), np.float32)
+    return MemeDetector(
+        (),
+        TemplateRows(vectors=None, layouts=nothing, fines=nothing, hashes=np.zeros((0, 1, 8), np.uint8)),
+        embedder=None,
+        hasher=create("phash"),
+        model=load_model(None),
+        limits=replace(program_limits(), macro=entry.value, macro_source=entry.source),
+        captions=captions,
+    )
+
+
+def _threshold(name: str, own: float | None) -> Threshold:
+    return with_overrides({} if own is None else {name: own})[name]

@@ -1,0 +1,372 @@
+"""The marks that images of a run share: a sample of them is compared, then every image is looked at for what was found.
+
+Memory is bounded by the sample. Images are compared among their like, by the proportions of their sides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from forensics.detect.watermark.discovery import FRAME_SIDE, LEAST_IMAGES, SharedMark, discover, find_mark, mark_mask
+from forensics.errors import ForensicsError
+from forensics.flows.examine import PICTURE_SIDE, Examined, Spotted, examined, mask_file, picture_file
+from forensics.images import decode, encode_preview
+from forensics.schema import finding_id
+from forensics.sources import read_bytes
+from forensics.thresholds import THRESHOLDS
+from forensics.types import Record, Region
+from forensics.workers import Success, WorkerPool
+
+if TYPE_CHECKING:
+    from forensics.types import Box, Progress, UInt8Array
+
+__all__ = ["SAMPLE", "Looking", "Shared", "find_shared", "look"]
+
+SAMPLE = 600
+"""Images that are compared with one another, at most; which ones depends on their bytes alone."""
+
+UNKNOWN = "unknown agency"
+
+_TIMEOUT_SECONDS = 120.0
+_STEP = 0.06
+"""Proportions whose logarithms round to the same multiple of this are compared with one another."""
+_THRESHOLDS = {"fixed": "shared_mark", "moving": "moving_mark"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """A mark that images of the run share.
+
+    Attributes
+    ----------
+    mark_id : str
+        ``m-`` and 12 hexadecimal digits, of the images it was estimated from.
+    path : str
+        ``fixed`` or ``moving``.
+    label : str
+        The agency that a detector named on most of the images with it; otherwise ``unknown agency``.
+    share : float
+        Of all images that could be searched.
+    searched : int
+        How many those are.
+    p_value : float
+    period : (float, float) or None
+        As shares of width and height; see :class:`~forensics.detect.watermark.discovery.SharedMark`.
+    spotted : mapping of str to Spotted
+        SHA-256 of every image with it, to where it is there.
+    picture_png : bytes
+        The averaged mark, grey.
+    """
+
+    mark_id: str
+    path: str
+    label: str
+    share: float
+    searched: int
+    p_value: float
+    period: tuple[float, float] | None
+    spotted: Mapping[str, Spotted]
+    picture_png: bytes = field(repr=False)
+
+    def row(self) -> dict[str, Any]:
+        """Return its entry in ``marks.json``."""
+        return {
+            "mark_id": self.mark_id,
+            "path": self.path,
+            "label": self.label,
+            "images": len(self.spotted),
+            "searched": self.searched,
+            "share": round(self.share, 6),
+            "p_value": self.p_value,
+            "period": list(self.period) if self.period else None,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looking:
+    """What every worker needs to know.
+
+    Attributes
+    ----------
+    root : Path
+        Of the source.
+    marks : tuple of (shape, mark)
+        What to look for in images of which frame; none where only frames are wanted.
+    """
+
+    root: Path
+    marks: tuple[tuple[tuple[int, int], SharedMark], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """One mark in one image: its number, how much of it, its box in the full-size image, its mask and a preview."""
+
+    mark: int
+    share: float
+    z: float
+    box: Box
+    mask: bytes
+    picture: bytes
+
+
+def find_shared(
+    work: Path, root: Path, *, workers: int, progress: Progress | None = None, sample: int = SAMPLE
+) -> tuple[Shared, ...]:
+    """Return the marks that the examined images share.
+
+    Parameters
+    ----------
+    work : Path
+        Folder of the log (:mod:`forensics.flows.examine`); pictures and masks of images with a mark are put there.
+    root : Path
+        Of the source.
+    workers : int
+    progress : Progress, optional
+    sample : int
+        How many images are compared with one another.
+    """
+    chosen = _sample(work, sample)
+    groups: dict[tuple[int, int], list[Examined]] = {}
+    for image in chosen:
+        groups.setdefault(_shape(image.width, image.height), []).append(image)
+    limits = {path: THRESHOLDS[name].value for path, name in _THRESHOLDS.items()}
+    share = THRESHOLDS["shared_mark_share"].value
+    marks: list[tuple[tuple[int, int], SharedMark]] = []
+    for shape, images in groups.items():
+        if len(images) < LEAST_IMAGES:
+            continue
+        frames, masks = _frames(images, shape, work, root, workers, progress)
+        if len(frames) >= LEAST_IMAGES:
+            marks += [(shape, mark) for mark in discover(frames, masks=masks, limits=limits, share=share)]
+    return _listed(work, root, marks, workers, progress) if marks else ()
+
+
+def look(plan: Looking, record: Record) -> tuple[UInt8Array | None, list[_Seen]]:
+    """Return an image's frame where no mark is given, and what is seen of the given ones (in a worker)."""
+    try:
+        decoded = decode(read_bytes(record.uri, plan.root), need=FRAME_SIDE)
+    except (OSError, ForensicsError):
+        return None, []
+    if decoded.pixels is None:
+        return None, []
+    shape = _shape(decoded.width, decoded.height)
+    frame = _frame(decoded.pixels, shape)
+    if not plan.marks:
+        return frame, []
+    luminance = np.asarray(frame / np.float32(255), np.float32)
+    seen = []
+    for number, (wanted, mark) in enumerate(plan.marks):
+        if wanted != shape:
+            continue
+        there = find_mark(luminance, mark)
+        limit = THRESHOLDS[_THRESHOLDS[mark.path]].value if mark.limit is None else mark.limit
+        if there.z < limit or there.share < THRESHOLDS["shared_mark_share"].value:
+            continue
+        mask = mark_mask(luminance, mark, there, z=limit)
+        seen.append(
+            _Seen(
+                mark=number,
+                share=there.share,
+                z=there.z,
+                box=_box(mask, decoded.width, decoded.height),
+                mask=_png(mask),
+                picture=encode_preview(decoded.pixels, long_side=PICTURE_SIDE),
+            )
+        )
+    return None, seen
+
+
+def _sample(work: Path, size: int) -> list[Examined]:
+    """Return the images whose hashes are smallest, in the order of the source; equal bytes once."""
+    kept: list[tuple[int, int, Examined]] = []
+    held: set[str] = set()
+    for number, image in enumerate(examined(work)):
+        if image.state not in ("ok", "degraded") or image.sha256 in held:
+            continue
+        rank = -int(image.sha256[:16], 16)
+        if len(kept) < size:
+            heapq.heappush(kept, (rank, number, image))
+            held.add(image.sha256)
+        elif rank > kept[0][0]:
+            held.add(image.sha256)
+            held.discard(heapq.heappushpop(kept, (rank, number, image))[2].sha256)
+    return [image for _, _, image in sorted(kept, key=lambda entry: entry[1])]
+
+
+def _frames(
+    images: Sequence[Examined], shape: tuple[int, int], work: Path, root: Path, workers: int, progress: Progress | None
+) -> tuple[list[UInt8Array], list[UInt8Array | None]]:
+    import cv2
+
+    frames: list[UInt8Array] = []
+    masks: list[UInt8Array | None] = []
+    pool = WorkerPool(
+        "forensics.flows.shared_marks:look", init=Looking(root=root), workers=workers, timeout=_TIMEOUT_SECONDS
+    )
+    with pool:
+        results = pool.imap([image.record for image in images], window=4 * max(workers, 1))
+        for done, (image, result) in enumerate(zip(images, results, strict=True), 1):
+            if progress is not None:
+                progress("compare", done, len(images))
+            frame = result.value[0] if isinstance(result, Success) else None
+            if frame is None or frame.shape != shape:
+                continue
+            frames.append(frame)
+            masks.append(None)
+            for one in image.spotted:
+                path = mask_file(work, one.finding_id)
+                if one.kind == "watermark" and one.mask and path.is_file():
+                    mask = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
+                    if mask is not None:
+                        masks[-1] = np.asarray(cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+                        break
+    return frames, masks
+
+
+def _listed(
+    work: Path,
+    root: Path,
+    marks: Sequence[tuple[tuple[int, int], SharedMark]],
+    workers: int,
+    progress: Progress | None,
+) -> tuple[Shared, ...]:
+    """Look at every image for every mark; the first one found in an image is its mark."""
+    labels: list[Counter[str]] = [Counter() for _ in marks]
+    found: list[dict[str, tuple[Examined, _Seen]]] = [{} for _ in marks]
+    searched = 0
+    (work / "masks").mkdir(exist_ok=True)
+    (work / "pictures").mkdir(exist_ok=True)
+    pool = WorkerPool(
+        "forensics.flows.shared_marks:look",
+        init=Looking(root=root, marks=tuple(marks)),
+        workers=workers,
+        timeout=_TIMEOUT_SECONDS,
+    )
+    with pool:
+        records = (image.record for image in _searchable(work))
+        results = pool.imap(records, window=4 * max(workers, 1))
+        for image, result in zip(_searchable(work), results, strict=True):
+            searched += 1
+            if progress is not None:
+                progress("look for marks", searched, None)
+            seen = result.value[1] if isinstance(result, Success) else []
+            if not seen or any(image.sha256 in images for images in found):
+                continue
+            best = max(seen, key=lambda one: one.z)
+            found[best.mark][image.sha256] = (image, best)
+            picture = picture_file(work, image.sha256)
+            if not picture.is_file():
+                picture.write_bytes(best.picture)
+            labels[best.mark].update({one.label for one in image.spotted if one.kind == "watermark"})
+    made = [
+        _shared(work, mark, images, label, searched)
+        for (_, mark), images, label in zip(marks, found, labels, strict=True)
+        if images
+    ]
+    return tuple(sorted(made, key=lambda one: (-len(one.spotted), one.mark_id)))
+
+
+def _searchable(work: Path) -> Iterator[Examined]:
+    return (image for image in examined(work) if image.state in ("ok", "degraded"))
+
+
+def _shared(
+    work: Path,
+    mark: SharedMark,
+    images: Mapping[str, tuple[Examined, _Seen]],
+    labels: Counter[str],
+    searched: int,
+) -> Shared:
+    key = hashlib.sha256(" ".join([mark.path, *sorted(images)]).encode()).hexdigest()[:12]
+    named = labels.most_common(1)
+    label = named[0][0] if named and 2 * named[0][1] > len(images) else UNKNOWN
+    share = len(images) / max(searched, 1)
+    threshold = THRESHOLDS[_THRESHOLDS[mark.path]]
+    limit = threshold.value if mark.limit is None else mark.limit
+    spotted = {}
+    for sha256, (_, seen) in images.items():
+        one = Spotted(
+            finding_id=finding_id(
+                query_sha256=sha256,
+                reference_sha256=None,
+                kind="watermark",
+                label=label,
+                region=Region(query_box=seen.box),
+            ),
+            detector="shared marks",
+            kind="watermark",
+            label=label,
+            # between 0 and 1 as other findings' scores, so that they can stand in one order; 0.5 is the threshold
+            score=seen.z / (seen.z + limit),
+            threshold=0.5,
+            threshold_source=f"half is {limit:.3g} standard deviations; {threshold.source}",
+            box=seen.box,
+            mask=True,
+            measurements={"shared_mark": f"m-{key}", "shared_mark_share": seen.share, "shared_mark_z": seen.z},
+            reasons=(
+                f"{len(images)} of the {searched} images of this batch bear the same mark "
+                f"{'at the same place' if mark.path == 'fixed' else 'at different places'}; here it is "
+                f"{100 * seen.share:.0f} % as opaque as their average.",
+            ),
+        )
+        spotted[sha256] = one
+        mask_file(work, one.finding_id).write_bytes(seen.mask)
+    return Shared(
+        mark_id=f"m-{key}",
+        path=mark.path,
+        label=label,
+        share=share,
+        searched=searched,
+        p_value=mark.p_value,
+        period=mark.period,
+        spotted=spotted,
+        picture_png=_png(mark.fitted.picture),
+    )
+
+
+def _shape(width: int, height: int) -> tuple[int, int]:
+    """Return (h, w) of the frame that images of these proportions are compared in."""
+    step = round(math.log(max(width, 1) / max(height, 1)) / _STEP) * _STEP
+    ratio = math.exp(step)
+    if ratio >= 1:
+        return max(16, round(FRAME_SIDE / ratio)), FRAME_SIDE
+    return FRAME_SIDE, max(16, round(FRAME_SIDE * ratio))
+
+
+def _frame(pixels: UInt8Array, shape: tuple[int, int]) -> UInt8Array:
+    import cv2
+
+    grey = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
+    smaller = grey.shape[0] >= shape[0]
+    made = cv2.resize(grey, shape[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+    return np.asarray(made, np.uint8)
+
+
+def _box(mask: UInt8Array, width: int, height: int) -> Box:
+    """Return the box around a mask, in pixels of an image of that size."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return (0, 0, width, height)
+    h, w = mask.shape
+    return (
+        int(columns[0] * width / w),
+        int(rows[0] * height / h),
+        math.ceil((columns[-1] + 1) * width / w),
+        math.ceil((rows[-1] + 1) * height / h),
+    )
+
+
+def _png(pixels: UInt8Array) -> bytes:
+    import cv2
+
+    return bytes(cv2.imencode(".png", pixels)[1].tobytes())

@@ -1,0 +1,64 @@
+"""The watermark report: stock marks image by image, and the marks that images of the batch share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forensics.errors import UsageError
+from forensics.flows.detect import DetectOptions, DetectResult, detect_source
+from forensics.flows.detectors import choose_detectors
+
+if TYPE_CHECKING:
+    from forensics.types import Progress
+
+__all__ = ["watermarks"]
+
+
+def watermarks(
+    source: str | Path,
+    *,
+    out: str | Path,
+    network: bool = True,
+    discover: bool = True,
+    thresholds: Mapping[str, float] | None = None,
+    options: DetectOptions | None = None,
+    progress: Progress | None = None,
+) -> DetectResult:
+    """Find marks of picture agencies in every image of ``source`` and write a run folder to ``out``.
+
+    Parameters
+    ----------
+    source : path
+        A folder, a CSV or parquet list, a tar, a folder of tars, an img2dataset output.
+    out : path
+        Run folder, as of an audit.
+    network : bool
+        Look at every image with the watermark network.
+    discover : bool
+        Look for marks that many images share, whoever's they are.
+    thresholds : mapping of str to float, optional
+        Another value for ``watermark``.
+    options : DetectOptions, optional
+    progress : Progress, optional
+
+    Raises
+    ------
+    UsageError
+        If neither is to be done.
+    SourceError, WeightsError
+        As :func:`~forensics.flows.detect.detect_source`.
+    """
+    if not network and not discover:
+        raise UsageError("neither the network nor the search for shared marks is to run; leave out one of the two")
+    options = options or DetectOptions()
+    chosen = choose_detectors(["watermark"] if network else [], thresholds=thresholds)
+    return detect_source(
+        source,
+        detectors=chosen.specs,
+        out=out,
+        options=replace(options, discover=discover, thresholds=thresholds or {}),
+        progress=progress,
+    )

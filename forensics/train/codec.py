@@ -1,0 +1,28 @@
+"""A generator's codes as an image filter: encoded by a VQGAN, each latent replaced by its code, decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from forensics.generate.rudalle.vqgan import Vqgan
+    from forensics.types import UInt8Array
+
+__all__ = ["codec_of"]
+
+
+def codec_of(network: Vqgan) -> Callable[[UInt8Array], UInt8Array]:
+    """Return a function from (S, S, 3) uint8 RGB to the same shape, S a multiple of the network's factor."""
+    network = network.to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def codec(image: UInt8Array) -> UInt8Array:
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+        drawn = network.decode(network.encode(pixels.contiguous(memory_format=torch.channels_last)))[0]
+        return np.asarray((drawn.permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())
+
+    return codec

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from forensics.errors import WeightsError
+from forensics.report.evidence import check_sums
+from tests.cli.program import one_line, run
+from tests.detect.watermark.test_discovery import marked, picture
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("batch")
+    for number in range(24):
+        image = picture(number)
+        Image.fromarray(marked(image, (0.3, 0.2)) if number < 8 else image).resize((256, 256)).save(
+            folder / f"{number:02}.png"
+        )
+    (folder / "no.png").write_bytes(b"nothing")
+    Image.new("RGB", (16, 16), "red").save(folder / "tiny.png")
+    return folder
+
+
+def test_a_shared_mark_is_reported_with_its_picture_and_its_images(tmp_path: Path, batch: Path) -> None:
+    out = tmp_path / "run"
+    done = run("watermarks", batch, "--out", out, "--no-network", "--workers", 0, "-q", "--json")
+    assert done.code == 11, done.err  # one file is no image
+    facts = json.loads(done.out)
+    (mark,) = facts["shared_marks"]
+    assert mark["label"] == "unknown agency"
+    assert mark["path"] == "fixed"
+    assert 6 <= mark["images"] <= 8
+    assert facts["images_with_mark"] == mark["images"]
+    assert sum(facts["states"].values()) == 26
+    rows = [json.loads(line) for line in (out / "findings.jsonl").read_text("utf-8").splitlines()]
+    assert {row["kind"] for row in rows} == {"watermark"}
+    assert {row["query"]["id"] for row in rows} <= {f"{number:02}.png" for number in range(8)}
+    assert all(row["measurements"]["shared_mark"] == mark["mark_id"] for row in rows)
+    assert all(0.5 <= row["score"] <= 1 and row["threshold"] == 0.5 for row in rows)
+    stored = json.loads((out / "marks.json").read_text("utf-8"))["marks"]
+    assert stored[0]["mark_id"] == mark["mark_id"]
+    with Image.open(out / stored[0]["picture"]) as shown:
+        assert np.asarray(shown).max() > 200
+    masks = json.loads((out / "evidence.json").read_text("utf-8"))["masks"]
+    assert set(masks) == {row["finding_id"] for row in rows}
+    assert check_sums(out) > 20
+    html = (out / "report.html").read_text("utf-8")
+    assert "Marks shared by this batch" in html
+    assert html.count('class="mask"') == len(rows)
+    again = run("watermarks", batch, "--out", out, "--no-network", "--workers", 0, "-q")
+    assert f"one mark on {mark['images']} images, {mark['mark_id']}.png" in again.out
+
+
+def test_a_batch_without_a_mark_says_so(tmp_path: Path, batch: Path) -> None:
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    for number in range(8, 20):
+        (clean / f"{number}.png").write_bytes((batch / f"{number:02}.png").read_bytes())
+    done = run("watermarks", clean, "--out", tmp_path / "run", "--no-network", "--workers", 0, "-q")
+    assert done.code == 0
+    assert "marks on   0 of 12 images" in done.out
+    assert json.loads((tmp_path / "run" / "marks.json").read_text("utf-8"))["marks"] == []
+    assert "no mark was found that several of them share" in (tmp_path / "run" / "report.html").read_text("utf-8")
+
+
+def test_mistakes_are_one_line(tmp_path: Path, batch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run("watermarks", batch, "--out", tmp_path / "run", "--no-network", "--no-discover")
+    assert done.code == 2
+    assert "leave out one of the two" in one_line(done)
+    done = run("watermarks", tmp_path / "nowhere", "--out", tmp_path / "run", "--no-network")
+    assert done.code == 2
+    assert "no such file or folder" in one_line(done)
+
+    def absent(**_: object) -> None:
+        raise WeightsError("watermark.onnx is not there; forensics train watermark makes one")
+
+    monkeypatch.setattr("forensics.flows.detectors.watermark", absent)
+    done = run("watermarks", batch, "--out", tmp_path / "run")
+    assert done.code == 1
+    assert "watermark.onnx" in one_line(done)
+    done = run("audit", batch, "--index", tmp_path, "--out", tmp_path / "run", "--detect", "watermark,birds")
+    assert done.code != 0
+    done = run("audit", batch, "--index", tmp_path, "--out", tmp_path / "run", "--detect", "cover", "--no-detect")
+    assert "give one of them" in one_line(done)

@@ -1,0 +1,223 @@
+"""Naming a mark: the distance on its own, what is near, what is decided, and whole marks where text can be read."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from forensics.detect import ocr
+from forensics.detect.lines import TextLine
+from forensics.detect.ocr import TextReader
+from forensics.detect.watermark.agencies import AGENCIES, UNKNOWN_AGENCY
+from forensics.detect.watermark.garble import distance, fold, partial_distance
+from forensics.detect.watermark.naming import decide, match_words, name_mark, near_limit
+from forensics.detect.watermark.readings import Reading
+from forensics.render.text import font
+
+words = st.text(alphabet="abcdefiklmnoprstфотбанк0158", max_size=9)
+needs_reader = pytest.mark.skipif(bool(ocr.missing()), reason=ocr.missing() or "the extra ocr is installed")
+
+
+def reading(
+    text: str, *, at: tuple[float, float] = (50.0, 50.0), sure: float = 0.95, start: bool = False, end: bool = False
+) -> Reading:
+    line = TextLine(text=text, confidence=sure, script="latin")
+    return Reading(line=line, centre=at, length=40.0, cut_start=start, cut_end=end)
+
+
+@given(words, words)
+def test_the_distance_is_zero_for_the_same_word_and_never_more_than_one(one: str, other: str) -> None:
+    assert 0.0 <= distance(one, other) <= 1.0
+    assert distance(one, one) == (0.0 if fold(one) else 1.0)
+
+
+@given(words, words)
+def test_the_edits_are_the_same_both_ways(one: str, other: str) -> None:
+    there, back = distance(one, other) * len(fold(other)), distance(other, one) * len(fold(one))
+    if distance(one, other) < 1.0 and distance(other, one) < 1.0:
+        assert there == pytest.approx(back)
+
+
+@pytest.mark.parametrize("garbled", ["iSiock", "i5tock", "1Stock", "iStocк", "ISTOCK"])
+def test_letters_that_look_alike_are_near(garbled: str) -> None:
+    assert distance(garbled, "istock") <= near_limit("istock")
+
+
+def test_letters_that_do_not_look_alike_are_farther() -> None:
+    assert distance("iSiock", "istock") < distance("iSpock", "istock") < distance("iSpzck", "istock")
+    assert distance("iSnoolr", "istock") < 0.3 < distance("sunset", "istock")
+
+
+def test_both_scripts_are_compared_by_their_looks() -> None:
+    assert distance("РRЕSSFОТО", "pressfoto") == 0.0  # Р, Е, О, Т in Cyrillic
+    assert distance("лори", "лори") == 0.0
+    assert distance("", "istock") > 0.9
+    assert distance("istock", "") == 1.0
+
+
+def test_merged_letters_cost_less_than_two_edits() -> None:
+    assert distance("dreannstime", "dreamstime") < distance("dreaxxstime", "dreamstime")
+
+
+def test_a_cut_word_is_compared_with_the_part_that_is_left() -> None:
+    found, share = partial_distance("tterstock", "shutterstock", cut_start=True, cut_end=False)
+    assert (found, share) == (0.0, 0.75)
+    assert partial_distance("tterstock", "shutterstock", cut_start=False, cut_end=True)[0] > 0.0
+
+
+def test_the_shorter_a_name_the_nearer_its_reading_must_be() -> None:
+    limits = [near_limit(name) for name in ("лори", "alamy", "istock", "bigstock", "depositphotos")]
+    assert limits[0] == 0.0
+    assert limits == sorted(limits)
+
+
+@pytest.mark.parametrize(("agency", "spelling"), [(a, s) for a, words in AGENCIES.items() for s in words.spellings])
+def test_every_spelling_names_its_own_agency_first(agency: str, spelling: str) -> None:
+    matches = match_words(reading(spelling))
+    assert matches[0].relative == 0.0
+    assert agency in {match.agency for match in matches if match.relative == 0.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "agency"),
+    [
+        ("www.bigelock.com - 230806899", "Bigstock"),
+        ("getty images", "Getty Images"),
+        ("© 123RF.com", "123RF"),
+        ("Adobe Stock | #1234", "Adobe Stock"),
+        ("shuttersiock", "Shutterstock"),
+        ("ФОТОБАНК", "Фотобанк"),
+        ("прессфото", "PressFoto"),
+    ],
+)
+def test_words_of_a_line_name_an_agency(text: str, agency: str) -> None:
+    verdict = decide([reading(text)], {})
+    assert verdict is not None
+    assert verdict[0].agency == agency
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("stock", "stock photos", "in stock", "clock", "by Getty", "by Adobe", "photo bank of pixels", "Woodstock"),
+        *("dream time", "alarm", "фото", "пресса", "банк", "12345", "лори", "shutter", "PIXSTOCK", "fotostock"),
+        *("big stick", "Brock"),
+    ],
+)
+def test_ordinary_words_and_other_names_name_nobody(text: str) -> None:
+    assert decide([reading(text)], {}) is None
+
+
+def test_two_words_on_two_lines_are_one_name() -> None:
+    verdict = decide([reading("Adobe", at=(50, 50)), reading("Stock", at=(52, 64))], {})
+    assert verdict is not None
+    assert verdict[0].agency == "Adobe Stock"
+
+
+def test_a_likely_reading_needs_a_second_place_or_the_network() -> None:
+    likely = "iSeook"
+    assert match_words(reading(likely))[0].relative > 1.0
+    assert decide([reading(likely)], {}) is None
+    twice = decide([reading(likely), reading(likely, at=(300, 50))], {})
+    assert twice is not None
+    assert twice[1] == 2
+    assert decide([reading(likely), reading(likely, at=(52, 51))], {}) is None  # one place, read twice
+    helped = decide([reading(likely)], {"iStock": 0.7})
+    assert helped is not None
+    assert helped[0].agency == "iStock"
+
+
+def test_the_network_alone_names_nobody() -> None:
+    assert decide([], {"iStock": 0.99}) is None
+    assert decide([reading("qwgzb")], {"iStock": 0.99}) is None
+
+
+def test_a_network_that_is_sure_of_another_agency_stands_against_a_garbled_reading() -> None:
+    assert decide([reading("shuttersiack")], {}) is not None
+    assert decide([reading("shuttersiack")], {"Dreamstime": 0.95}) is None
+    assert decide([reading("shutterstock")], {"Dreamstime": 0.95}) is not None
+
+
+def test_a_part_of_the_name_is_enough_where_something_speaks_for_the_agency() -> None:
+    assert decide([reading("tolia")], {}) is None
+    beside = decide([reading("tolia"), reading("by Adobe", at=(60, 70))], {})
+    assert beside is not None
+    assert beside[0].agency == "Fotolia"
+
+
+def test_a_word_that_the_frame_cuts_is_named_and_one_in_the_middle_is_not() -> None:
+    assert decide([reading("tterstock")], {}) is None
+    cut = decide([reading("tterstock", start=True)], {})
+    assert cut is not None
+    assert cut[0].agency == "Shutterstock"
+
+
+def test_what_stands_beside_istock_is_not_taken_for_getty() -> None:
+    verdict = decide([reading("iStock"), reading("by Getty Images", at=(52, 64))], {})
+    assert verdict is not None
+    assert verdict[0].agency == "iStock"
+    assert decide([reading("by Getty Images")], {}) is None
+    plain = decide([reading("Getty Images")], {})
+    assert plain is not None
+    assert plain[0].agency == "Getty Images"
+
+
+def test_its_full_name_is_lori_and_not_fotobank() -> None:
+    verdict = decide([reading("Фотобанк Лори")], {})
+    assert verdict is not None
+    assert verdict[0].agency == "Lori"
+
+
+def test_without_a_reader_nothing_is_named_and_it_says_why() -> None:
+    named = name_mark(np.full((64, 64, 3), 90, np.uint8), None, (0, 0, 64, 64), {"iStock": 0.9}, None)
+    assert (named.label, named.legibility) == (UNKNOWN_AGENCY, "trace")
+    assert "ocr" in named.evidence[0]
+
+
+def marked(word: str, *, repeat: bool = True, opacity: int = 150, side: int = 320) -> tuple[np.ndarray, np.ndarray]:
+    """A picture with a word laid over it at one or four places, and its mask."""
+    ramp = np.linspace(40, 150, side)
+    ground = np.stack(
+        [ramp[None, :] + 0 * ramp[:, None], 90 + 0 * ramp[:, None] + 0 * ramp, ramp[:, None] + 0 * ramp], 2
+    )
+    canvas = Image.fromarray(ground.astype(np.uint8))
+    coverage = Image.new("L", canvas.size)
+    places = [(20, 40), (170, 40), (20, 190), (170, 190)] if repeat else [(60, 140)]
+    for place in places:
+        ImageDraw.Draw(coverage).text(place, word, font=font(24), fill=opacity)
+    canvas.paste(Image.new("RGB", canvas.size, "white"), (0, 0), coverage)
+    return np.asarray(canvas), np.asarray(coverage)
+
+
+@needs_reader
+@pytest.mark.parametrize(("word", "agency"), [("iStock", "iStock"), ("Фотобанк", "Фотобанк"), ("123RF", "123RF")])
+def test_a_drawn_mark_is_read_and_named(word: str, agency: str) -> None:
+    image, mask = marked(word)
+    named = name_mark(image, mask, (0, 0, 320, 320), None, TextReader(threads=1))
+    assert named.label == agency
+    assert named.lattice is not None
+    assert named.distance <= 0.05
+    assert any("reads" in sentence for sentence in named.evidence)
+
+
+@needs_reader
+def test_an_invented_agency_is_unknown_and_its_name_is_told() -> None:
+    image, mask = marked("Veldmora", repeat=False)
+    named = name_mark(image, mask, (50, 130, 250, 180), None, TextReader(threads=1))
+    assert (named.label, named.legibility) == (UNKNOWN_AGENCY, "readable")
+    assert named.text.lower() == "veldmora"
+
+
+@needs_reader
+@pytest.mark.parametrize("shape", [(16, 16), (40, 900)])
+def test_a_blank_picture_names_nobody(shape: tuple[int, int]) -> None:
+    image = np.full((*shape, 3), 128, np.uint8)
+    named = name_mark(image, None, (0, 0, shape[1], shape[0]), None, TextReader(threads=1))
+    assert (named.label, named.legibility, named.text) == (UNKNOWN_AGENCY, "trace", "")
+
+
+@needs_reader
+def test_an_empty_box_names_nobody() -> None:
+    image = np.full((64, 64, 3), 128, np.uint8)
+    assert name_mark(image, np.zeros((16, 16)), (80, 80, 80, 80), None, TextReader(threads=1)).label == UNKNOWN_AGENCY

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from forensics.detect.watermark.discovery import discover, find_mark
+from forensics.detect.watermark.fields import agreement, field, letters, whitened
+from forensics.detect.watermark.groups import consensus_p, distinct
+from forensics.detect.watermark.mark_fit import fit_mark, presence, word_regions
+from forensics.detect.watermark.repeats import common_period, shifts
+from forensics.render.marks import stock_mark
+from forensics.thresholds import THRESHOLDS
+
+SIDE = 128
+LIMITS = {"fixed": THRESHOLDS["shared_mark"].value, "moving": THRESHOLDS["moving_mark"].value}
+SHARE = THRESHOLDS["shared_mark_share"].value
+
+
+def picture(number: int) -> np.ndarray:
+    """A picture of its own: soft ground, shapes at random places."""
+    rng = np.random.default_rng([7, number])
+    ground = Image.fromarray(rng.integers(40, 200, (5, 5, 3), np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(ground)
+    for _ in range(7):
+        x, y, w, h = (int(value) for value in rng.integers((0, 0, 8, 8), (SIDE, SIDE, 50, 50)))
+        shade = tuple(int(value) for value in rng.integers(0, 255, 3))
+        (draw.ellipse if rng.random() < 0.5 else draw.rectangle)((x, y, x + w, y + h), fill=shade)
+    return np.asarray(ground)
+
+
+def marked(image: np.ndarray, offset: tuple[float, float]) -> np.ndarray:
+    return stock_mark(image, name="DEMO", opacity=0.5, period=0.5, degrees=0, offset=offset).image
+
+
+def truth(offset: tuple[float, float]) -> np.ndarray:
+    black, white = (
+        marked(np.full((SIDE, SIDE, 3), value, np.uint8), offset)[..., 0].astype(float) for value in (0, 255)
+    )
+    opacity = 1 - (white - black) / 255
+    return word_regions(np.asarray(opacity > 0.5 * opacity.max())) > 0
+
+
+def grey(images: list[np.ndarray]) -> list[np.ndarray]:
+    return [np.asarray(Image.fromarray(image).convert("L")) for image in images]
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+@pytest.fixture(scope="module")
+def plain() -> list[np.ndarray]:
+    return [picture(number) for number in range(40)]
+
+
+@pytest.fixture(scope="module")
+def fixed(plain: list[np.ndarray]) -> list[np.ndarray]:
+    return grey([marked(image, (0.3, 0.2)) if n < 10 else image for n, image in enumerate(plain)])
+
+
+def test_a_mark_at_one_place_is_found_and_its_images_are_listed(fixed: list[np.ndarray]) -> None:
+    (mark,) = discover(fixed, limits=LIMITS, share=SHARE)
+    assert mark.path == "fixed"
+    assert set(mark.members) <= set(range(10))
+    assert len(mark.members) >= 8
+    assert iou(mark.mask > 0, truth((0.3, 0.2))) >= 0.85
+    assert mark.p_value <= 0.1
+    assert mark.period is not None
+    assert mark.period[0] == pytest.approx(0.25, abs=0.02)  # half a period aside in every other line
+
+
+def test_a_mark_that_moves_is_found(plain: list[np.ndarray]) -> None:
+    rng = np.random.default_rng(3)
+    images = grey([marked(image, tuple(rng.random(2))) if n < 12 else image for n, image in enumerate(plain)])
+    marks = discover(images, limits=LIMITS, share=SHARE)
+    assert marks
+    assert set(marks[0].members) <= set(range(12))
+    assert len(marks[0].members) >= 6
+    assert marks[0].path == "moving"
+
+
+def test_nothing_is_found_where_there_is_nothing(plain: list[np.ndarray]) -> None:
+    assert discover(grey(plain), limits=LIMITS, share=SHARE) == []
+
+
+def test_one_picture_in_many_versions_is_no_mark(plain: list[np.ndarray]) -> None:
+    rng = np.random.default_rng(0)
+    again = [
+        np.clip(picture(99).astype(float) + rng.normal(0, 6, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
+        for _ in range(10)
+    ]
+    images = grey([*again, *plain[:20]])
+    assert len(distinct(images)) == 21
+    assert discover(images, limits=LIMITS, share=SHARE) == []
+
+
+def test_a_few_images_say_nothing(fixed: list[np.ndarray]) -> None:
+    assert discover(fixed[:7], limits=LIMITS, share=SHARE) == []
+    assert discover([np.full((SIDE, SIDE), 200, np.uint8)] * 20, limits=LIMITS, share=SHARE) == []
+    assert discover([], limits=LIMITS, share=SHARE) == []
+
+
+def test_the_consensus_of_marked_images_is_unlikely_by_chance(fixed: list[np.ndarray], plain: list[np.ndarray]) -> None:
+    rng = np.random.default_rng(1)
+    fields = np.stack([whitened(field(np.asarray(image, np.float32) / 255)) for image in fixed])
+    assert consensus_p(fields, rng) <= 0.02
+    clean = np.stack([whitened(field(np.asarray(image, np.float32) / 255)) for image in grey(plain)])
+    assert consensus_p(clean, rng, flips=99) > 0.02
+
+
+def test_a_fitted_mark_tells_how_opaque_it_is(plain: list[np.ndarray]) -> None:
+    images = [np.asarray(image, np.float32) / 255 for image in grey([marked(i, (0, 0)) for i in plain[:20]])]
+    mark = fit_mark(images)
+    assert float(np.median(mark.opacity[mark.inked & (mark.grey == 1)])) == pytest.approx(0.5, abs=0.15)
+    seen = presence(np.asarray(grey([marked(plain[30], (0, 0))])[0], np.float32) / 255, mark)
+    assert (seen.dx, seen.dy) == (0, 0)
+    assert seen.share == pytest.approx(1, abs=0.35)
+    assert seen.z > 6
+    absent = presence(np.asarray(grey([plain[30]])[0], np.float32) / 255, mark)
+    assert absent.z < 4
+    moved = np.roll(grey([marked(plain[31], (0, 0))])[0], (5, -9), (0, 1))
+    found = presence(np.asarray(moved, np.float32) / 255, mark, reach=20)
+    assert (found.dy, found.dx) == (5, -9)
+
+
+def test_shifts_undo_what_moved_an_image(fixed: list[np.ndarray]) -> None:
+    one = field(np.asarray(fixed[0], np.float32) / 255)
+    one = np.asarray(one * letters(one), np.complex64)
+    fields = np.stack([one, np.roll(one, (7, -12), (0, 1)), np.roll(one, (-3, 4), (0, 1))])
+    strength, steps = shifts(fields)
+    assert np.array_equal(strength, strength.T)
+    for a in range(3):
+        for b in range(3):
+            if a != b:
+                assert np.allclose(np.roll(fields[b], tuple(steps[a, b]), (0, 1)), fields[a], atol=1e-4)
+
+
+def test_agreement_is_what_a_plain_loop_says() -> None:
+    rng = np.random.default_rng(4)
+    fields = (rng.normal(size=(4, 32, 32)) + 1j * rng.normal(size=(4, 32, 32))).astype(np.complex64)
+    fields[1, :16] = fields[0, :16]
+    fast = agreement(fields, cell=16)
+    sizes = np.array([[np.linalg.norm(f[y : y + 16, x : x + 16]) for y in (0, 16) for x in (0, 16)] for f in fields])
+    floor = 0.15 * np.median(sizes)
+    for a in range(4):
+        for b in range(4):
+            total = 0.0
+            for cell, (y, x) in enumerate((y, x) for y in (0, 16) for x in (0, 16)):
+                one, other = fields[a, y : y + 16, x : x + 16], fields[b, y : y + 16, x : x + 16]
+                total += float((one * other.conj()).sum().real) / ((sizes[a, cell] + floor) * (sizes[b, cell] + floor))
+            expected = 0.0 if a == b else total / np.sqrt(4 + 8)
+            assert fast[a, b] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_mark_that_does_not_repeat_has_no_period() -> None:
+    images = []
+    for number in range(12):
+        image = Image.fromarray(picture(number))
+        ImageDraw.Draw(image).text((20, 60), "AGENCY", fill=(255, 255, 255), font_size=22)
+        images.append(np.asarray(np.asarray(image.convert("L")), np.float32) / 255)
+    assert common_period(fit_mark(images)) is None
+
+
+def test_a_shared_mark_is_looked_for_in_an_image_of_its_own(fixed: list[np.ndarray], plain: list[np.ndarray]) -> None:
+    (mark,) = discover(fixed, limits=LIMITS, share=SHARE)
+    another = np.asarray(grey([marked(picture(500), (0.3, 0.2))])[0], np.float32) / 255
+    assert find_mark(another, mark).z >= LIMITS["fixed"]
+    assert find_mark(np.asarray(grey([picture(501)])[0], np.float32) / 255, mark).z < LIMITS["fixed"]

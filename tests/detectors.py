@@ -1,0 +1,56 @@
+"""A detector that worker processes can make: it sees pure red, and its threshold can be told apart from its score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from forensics.types import Detection, FindingKind
+
+if TYPE_CHECKING:
+    from forensics.types import UInt8Array
+
+
+class RedDetector:
+    """Finds the box of red pixels; ``fail_at`` is a width at which it breaks."""
+
+    def __init__(self, *, kind: FindingKind = "watermark", label: str = "Red Agency", fail_at: int = 0) -> None:
+        self.kind, self.label, self.fail_at = kind, label, fail_at
+
+    @property
+    def name(self) -> str:
+        return "red"
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        return {"version": "1", "fail_at": self.fail_at}
+
+    def detect(self, images: Sequence[UInt8Array]) -> list[list[Detection]]:
+        return [self._one(image) for image in images]
+
+    def _one(self, image: UInt8Array) -> list[Detection]:
+        if image.shape[1] == self.fail_at:
+            raise RuntimeError("this width breaks it")
+        red = (image[..., 0] > 200) & (image[..., 1] < 60) & (image[..., 2] < 60)
+        if not red.any():
+            return []
+        rows, columns = np.flatnonzero(red.any(1)), np.flatnonzero(red.any(0))
+        return [
+            Detection(
+                kind=self.kind,
+                label=self.label,
+                score=float(red.mean()),
+                threshold=0.0,
+                threshold_source="a test's",
+                box=(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1),
+                mask=np.asarray(red * 255, np.uint8),
+                measurements={"brand_legibility": "readable"},
+                reasons=("It is red.",),
+            )
+        ]
+
+
+def red(**arguments: object) -> RedDetector:
+    return RedDetector(**arguments)  # type: ignore[arg-type]
