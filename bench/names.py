@@ -25,7 +25,6 @@ import numpy as np
 from forensics.detect.lines import TextLine
 from forensics.detect.ocr import TextReader
 from forensics.detect.watermark.agencies import AGENCIES, UNKNOWN_AGENCY
-from forensics.detect.watermark.garble import fold
 from forensics.detect.watermark.naming import match_words, name_mark
 from forensics.detect.watermark.readings import Reading
 from forensics.images import decode
@@ -42,24 +41,11 @@ def near(text: str) -> str:
     return found[0].agency if found else ""
 
 
-def alike(words: Sequence[str]) -> list[str]:
-    """Return the words that share enough letters with an agency's name to be worth a comparison."""
-    names = {fold(name) for agency in AGENCIES.values() for name in agency.spellings}
-    bags = [(len(name), Counter(name)) for name in names]
-    kept = []
-    for word in words:
-        folded = fold(word)
-        bag = Counter(folded)
-        if any(abs(len(folded) - n) <= 2 and (bag & other).total() >= 0.5 * n for n, other in bags):
-            kept.append(word)
-    return kept
-
-
 def dictionaries(paths: Sequence[Path]) -> None:
     for path in paths:
         words = [line.split("/")[0] for line in path.read_text(encoding="utf-8").splitlines()[1:]]
         words = [word for word in words if len(word) >= 3 and word.isalpha()]
-        named = {word: agency for word in alike(words) if (agency := near(word))}
+        named = {word: agency for word in words if (agency := near(word))}
         print(f"{path.name}: {len(named)} of {len(words)} words are near an agency: {named}")
 
 

@@ -75,7 +75,7 @@ def test_every_command_and_option_is_explained(name: str, command: Any) -> None:
 
 def _accepted(name: str, command: Any, line: str) -> None:
     """The options of an example are those of the command."""
-    options = {option for parameter in command.params for option in parameter.opts}
+    options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     for word in re.findall(r"(?<=\s)--[a-z][a-z0-9-]*", line):
         assert word in options, f"{name}: {word}"
 

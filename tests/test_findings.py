@@ -9,7 +9,7 @@ from forensics.thresholds import THRESHOLDS, with_overrides
 MODEL = ScoreModel(
     name="test",
     intercept=-6.0,
-    weights={"sscd": 6.0, "sscd_whole": 6.0, "aligned": 2.0, "geometry": 1.0},
+    weights={"sscd": 14.0, "sscd_aligned": 4.0, "aligned": 2.0, "geometry": 1.0},
     source="test",
 )
 LOCATED = {"log10_nfa": -80.0, "inliers": 120, "matches": 130, "similarity": 0.8}
@@ -81,9 +81,9 @@ def test_unknown_threshold_lists_the_choices():
         with_overrides({"nonsense": 1.0})
 
 
-@pytest.mark.parametrize("name", ["sscd", "sscd_whole", "similarity"])
+@pytest.mark.parametrize("name", ["sscd", "sscd_aligned", "similarity"])
 def test_more_alike_never_lowers_the_belief(name):
-    base = {"sscd": 0.3, "sscd_whole": 0.2, "similarity": 0.2, "log10_nfa": -5.0}
+    base = {"sscd": 0.3, "sscd_aligned": 0.2, "similarity": 0.2, "log10_nfa": -5.0}
     beliefs = [MODEL.belief({**base, name: value}) for value in (0.0, 0.2, 0.5, 0.9)]
     assert beliefs == sorted(beliefs)
 

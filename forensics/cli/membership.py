@@ -70,7 +70,7 @@ def membership(
         bool, typer.Option("--no-captions", help="Ask without captions, whatever the sources say.")
     ] = False,
     as_set: Annotated[
-        bool, typer.Option("--set", help="Dataset inference too: is the collection as a whole in the training set?")
+        bool, typer.Option("--set", help="Dataset inference too: whether the whole collection is in the training set.")
     ] = False,
     statistic: Annotated[
         str,

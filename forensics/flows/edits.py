@@ -22,6 +22,7 @@ from forensics.flows.index import build_index, remove_images
 from forensics.flows.results import AuditResult
 from forensics.images import decode, encode_preview
 from forensics.render import layouts, marks, redraw, spatial, text, tones
+from forensics.schema import COPY_KINDS
 
 if TYPE_CHECKING:
     from forensics.types import Progress, UInt8Array
@@ -198,6 +199,8 @@ def _ids(index: Path, paths: Sequence[str]) -> list[str]:
 def _graded(result: AuditResult, index: Path, suspects: Sequence[_Suspect]) -> EditsResult:
     flagged: dict[str, set[str]] = {}
     for finding in result.findings().to_dict("records"):
+        if finding["kind"] not in COPY_KINDS:
+            continue
         query, reference = (Path(_id(finding[side])).name for side in ("query", "reference"))
         flagged.setdefault(query, set()).add(reference)
     copies = [suspect for suspect in suspects if suspect.reference]

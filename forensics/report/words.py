@@ -105,6 +105,15 @@ MEASUREMENTS = {
     "verified": Measure("Compared in detail", "both images' pixels could be had and were compared"),
     "view": Measure("Part most alike", "which view of the generated image is nearest to the reference"),
     "sscd": Measure("Copy descriptor SSCD, best part", "likeness of the part that is most alike: 1 is equal"),
+    "sscd_unrelated": Measure(
+        "SSCD of that part and unrelated pictures", "what the part gives its nearest pictures of a background set"
+    ),
+    "sscd_aligned": Measure(
+        "SSCD of the two parts laid over one another", "likeness of what both images show at the same place: 1 is equal"
+    ),
+    "sscd_aligned_unrelated": Measure(
+        "SSCD of that place and unrelated pictures", "what the place gives its nearest pictures of a background set"
+    ),
     "sscd_whole": Measure(
         "Copy descriptor SSCD, whole image",
         "likeness of the whole images; where no region was located, it tells whole copies from partial ones",
@@ -123,7 +132,9 @@ MEASUREMENTS = {
         "References with this layout", "near-duplicates counted once", "count", "template_references"
     ),
     "template_cells": Measure(
-        "Cells of the layout", "of 256: those that the references show alike and that have texture", "count",
+        "Cells of the layout",
+        "of 256: those that the references show alike and that have texture",
+        "count",
         "template_cells",
     ),
     "template_agreement": Measure(
@@ -157,9 +168,7 @@ MEASUREMENTS = {
     "batch_share": Measure("Share of the batch with this mark", "of all images that could be searched", "share"),
     "shared_mark": Measure("Mark shared by the batch", "its entry in marks.json"),
     "shared_mark_share": Measure("Opacity against the average mark", "1 is as opaque as the mark averaged over images"),
-    "shared_mark_z": Measure(
-        "Surety of the shared mark", "standard deviations above places without the mark"
-    ),
+    "shared_mark_z": Measure("Surety of the shared mark", "standard deviations above places without the mark"),
     "detector": Measure("Found by", "which detector"),
     "phash": Measure("Picture fingerprint pHash", "share of equal bits; unrelated images have about half"),
 }

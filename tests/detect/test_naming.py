@@ -67,9 +67,15 @@ def test_a_cut_word_is_compared_with_the_part_that_is_left() -> None:
 
 
 def test_the_shorter_a_name_the_nearer_its_reading_must_be() -> None:
-    limits = [near_limit(name) for name in ("лори", "alamy", "istock", "bigstock", "depositphotos")]
+    limits = [near_limit(name) for name in ("лори", "alamy", "istock", "fotolia", "dreamstime")]
     assert limits[0] == 0.0
     assert limits == sorted(limits)
+
+
+def test_what_many_agencies_are_called_makes_nothing_near() -> None:
+    assert near_limit("gettyimages") < near_limit("dreamstime")
+    for invented in ("clipimages", "freefoto", "fotoland", "mystock", "artphotos", "openstock"):
+        assert decide([reading(invented)], {}) is None
 
 
 @pytest.mark.parametrize(("agency", "spelling"), [(a, s) for a, words in AGENCIES.items() for s in words.spellings])

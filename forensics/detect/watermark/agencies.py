@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["AGENCIES", "ORDINARY", "UNKNOWN_AGENCY", "Agency"]
+__all__ = ["AGENCIES", "GENERIC", "ORDINARY", "UNKNOWN_AGENCY", "WHOLE", "Agency"]
 
 UNKNOWN_AGENCY = "unknown agency"
 
@@ -51,6 +51,11 @@ AGENCIES: Mapping[str, Agency] = MappingProxyType(
 )
 """Agency to its words, folded of case and without spaces or dots; the keys are what findings call them."""
 
+GENERIC: tuple[str, ...] = ("images", "stock", "photos", "photo", "foto", "фото", "com")
+"""Parts of names that many agencies have."""
+WHOLE: tuple[str, ...] = ("fotolia", "fotoliacom")
+"""Names that only look as if they had one."""
+
 _ORDINARY = """
     stock stocks stocky stuck stick sticks stack stork stoke rock rocks block clock flock frock shock smock knock
     dock lock sock cock mock restock instock livestock woodstock overstock shutter shutters shattered dream dreams
@@ -58,8 +63,9 @@ _ORDINARY = """
     image images big bigfoot pigstock press pressed express bank banks banka fotograf alarm alamo alloy alas malay
     balmy slimy glory lord lore lorry lorikeet loris polo nora noir tori fort form port color фото фотоаппарат
     фотография фотограф банк банка банки пресс пресса лора лорд горы хори дори тори воры поры пори лари лоси лопи
-    поди логи калории стоимость фотобанки фотобумага photobank photostock fotostock freestock footstock pixstock
-    getting pretty jetty betty gettysburg fetish utter butter gutter mutter stutter scuttle shuttle
+    поди логи калории стоимость фотобанки фотобумага photobank fotoland photoland photostock fotostock freestock
+    footstock pixstock getting pretty jetty betty gettysburg fetish utter butter gutter mutter stutter scuttle
+    shuttle stockphoto stockphotos
 """
 
 ORDINARY: tuple[str, ...] = tuple(_ORDINARY.split())

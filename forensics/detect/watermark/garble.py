@@ -94,7 +94,7 @@ def partial_distance(read: str, name: str, *, cut_start: bool, cut_end: bool) ->
     for start in range(len(whole) if cut_start else 1):
         for end in range(len(whole), start, -1) if cut_end else (len(whole),):
             part = whole[start:end]
-            if abs(len(part) - len(word)) > 2:
+            if abs(len(part) - len(word)) > 1:
                 continue
             found = _edits(word, part)
             # of equally near parts the longer says more

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from forensics.detect.watermark.agencies import AGENCIES, ORDINARY, UNKNOWN_AGENCY
+from forensics.detect.watermark.agencies import AGENCIES, GENERIC, ORDINARY, UNKNOWN_AGENCY, WHOLE
 from forensics.detect.watermark.garble import distance, fold, partial_distance, strangers
 from forensics.detect.watermark.lattice import Lattice, find_lattice
 from forensics.detect.watermark.readings import Reading, read_view, views
@@ -42,6 +42,8 @@ _RIVAL = 0.1
 _SHARE = 0.6
 """Share of a name that must lie inside the frame where the frame cuts it."""
 _LEAST_LETTERS = 3
+_REST = 0.25
+"""Edits over the letters of a name that are its own, up to which a reading is near."""
 _SHORT = 4
 _LENGTHS = 3
 """Words whose lengths differ by more are not compared."""
@@ -99,13 +101,21 @@ class NamedMark:
     lattice: Lattice | None = field(default=None)
 
 
+@lru_cache(maxsize=1 << 12)
 def near_limit(name: str) -> float:
     """Return the distance up to which a reading is near to ``name``: none for four letters, more the longer it is.
 
     A short word has many neighbours: one letter from *alamy* there are words, one from *depositphotos* there are none.
+    What many agencies are called (*images*, *stock*, *foto*) tells none from another, so changed letters must be few
+    for the rest of the name: *clipimages* is not near to *gettyimages*.
     """
     letters = len(fold(name))
-    return float(np.interp(letters, (4, 5, 6, 8, 12), (0.0, 0.06, 0.12, 0.2, 0.25)))
+    rest = letters
+    for part in GENERIC:
+        if fold(part) in fold(name) and fold(name) not in WHOLE and rest - len(part) >= _LEAST_LETTERS:
+            rest -= len(part)
+    by_length = float(np.interp(letters, (4, 5, 6, 8, 12), (0.0, 0.06, 0.12, 0.2, 0.25)))
+    return min(by_length, _REST * rest / max(1, letters)) if rest < letters else by_length
 
 
 def name_mark(
@@ -219,7 +229,7 @@ def _nearest(text: str, agency: str, cut_start: bool, cut_end: bool, helped: boo
         return best
     for name in AGENCIES[agency].spellings:
         limit, letters = near_limit(name), len(fold(name))
-        if (cut_start or cut_end) and len(folded) > _LEAST_LETTERS and strangers(name, text) <= _STRANGERS:
+        if (cut_start or cut_end) and len(folded) > _LEAST_LETTERS and strangers(name, text) <= _STRANGERS / 2:
             part, share = partial_distance(text, name, cut_start=cut_start, cut_end=cut_end)
             # what is left of a cut word has to be as much like a name as a whole word of its length
             known = not helped and _ordinary(text, part)
@@ -301,7 +311,8 @@ def decide(readings: Sequence[Reading], scores: Mapping[str, float]) -> tuple[Ma
 
 
 def _weight(match: Match) -> float:
-    return match.relative - 0.2 * match.reading.line.confidence
+    # of equally near readings the surer and longer
+    return match.relative - 0.2 * match.reading.line.confidence - 0.02 * len(match.text)
 
 
 def _below(reading: Reading, other: Reading) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forensics.detect.watermark.fields import agreement, blurred, field, letters
-from forensics.detect.watermark.mark_fit import FittedMark, fit_mark, moved, places
+from forensics.detect.watermark.mark_fit import FittedMark, fit_mark, moved, places, word_regions
 from forensics.detect.watermark.repeats import repeating, shifts
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ _BEATEN = 0.05
 _LEAST_P = 0.02
 _LEAST_INK = 0.008
 """Share of a tile that its mark covers: a line is none."""
+_ELSE = 0.3
+"""Least share of the tiles' edges that lies outside the mark."""
 _MOST_OPAQUE = 0.7
 """Of a mark one sees the picture; an outline of a drawing hides what is below it."""
 
@@ -161,10 +163,22 @@ def _tested(
     if len(kept) < _LEAST_IMAGES:
         return None
     p_value = float(np.prod(sorted(kept.values())[:_LEAST_IMAGES]))
-    mark = _framed(aligned, [place for place, owner in enumerate(owners) if owner in kept], images[0].shape)
-    if mark is None or p_value > _LEAST_P:
+    chosen = [place for place, owner in enumerate(owners) if owner in kept]
+    mark = _framed(aligned, chosen, images[0].shape)
+    if mark is None or p_value > _LEAST_P or not _laid_over(mark, [aligned[place][0] for place in chosen]):
         return None
     return TiledMark(fitted=mark, images=tuple(sorted(kept)), p_value=p_value)
+
+
+def _laid_over(mark: FittedMark, tiles: Sequence[FloatArray]) -> bool:
+    """Say whether the tiles show more than the mark: outlines of drawings on nothing agree with nothing around them."""
+    height, width = tiles[0].shape
+    outside = word_regions(mark.inked)[:height, :width] == 0
+    shares = []
+    for tile in tiles:
+        edges = np.abs(field(np.ascontiguousarray(tile)))
+        shares.append(float(edges[outside].sum()) / max(float(edges.sum()), 1e-6))
+    return float(np.median(shares)) >= _ELSE
 
 
 def surety(image: FloatArray, mark: FittedMark) -> float:
