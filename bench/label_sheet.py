@@ -131,9 +131,7 @@ def main() -> None:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("make", "take", "score"))
-    parser.add_argument(
-        "images", type=Path, help="of bench/memorisation.py; of `take`: the sheets"
-    )
+    parser.add_argument("images", type=Path, help="of bench/memorisation.py; of `take`: the sheets")
     parser.add_argument("letters", nargs="*", help="of `take`: the letters of pass 1, then of pass 2")
     parser.add_argument("--out", type=Path, help="folder for the sheets")
     parser.add_argument("--index", type=Path, help="reference index of the embedded world")

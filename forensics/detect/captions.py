@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forensics.detect.meme_views import picture_rectangles, without_bars
+from forensics.detect.meme_views import picture_rectangles
 from forensics.detect.ocr import TextBox, TextReader
 from forensics.detect.text_boxes import crop_line
 
@@ -66,10 +66,16 @@ MEASUREMENTS = (
 _THIRD = 1 / 3
 _LEVEL = 0.2
 """A line is level whose ends differ in height by at most this share of its length."""
-_LINE = 32
+_LINE = 48
+_LEAST_FRAME = 32
 _SMALL = 1 / 25
 _MOST_HIGH = 0.3
 _MOST_READ = 4
+_TONE = 14
+"""Grey levels a channel by which compression moves the pixels of a bar."""
+_PURE = 0.97
+_ENDS = 0.03
+_LEAST_BAR, _MOST_BAR = 0.03, 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +150,7 @@ def frames(image: UInt8Array) -> list[Box]:
     """Return the frames in which captions are looked for: the whole picture, and pictures inside it."""
     height, width = image.shape[:2]
     whole = (0, 0, width, height)
-    if min(height, width) < _LINE:
+    if min(height, width) < _LEAST_FRAME:
         return [whole]
     return [whole, *(box for box, _ in picture_rectangles(image))]
 
@@ -160,15 +166,15 @@ def measure(image: UInt8Array, boxes: Sequence[TextBox], frame: Box) -> dict[str
     """Return the measurements of the module's table for one frame of a picture."""
     left, top_edge, right, bottom_edge = frame
     width, height = right - left, bottom_edge - top_edge
-    inner = without_bars(image[top_edge:bottom_edge, left:right])
-    bars = (inner[1] / height, 1.0 - inner[3] / height)
+    part = image[top_edge:bottom_edge, left:right]
+    bars = (bar_share(part), bar_share(part[::-1]))
     top, bottom, other = _sorted_boxes(boxes, frame)
     widest = [max((_size(box)[0] for box in group), default=0.0) / width for group in (top, bottom)]
     captions = (*top, *bottom)
     barred = [
         _size(box)[0] / width
         for box in captions
-        if _middle(box)[1] < top_edge + inner[1] or _middle(box)[1] > top_edge + inner[3]
+        if not bars[0] * height <= _middle(box)[1] - top_edge <= (1.0 - bars[1]) * height
     ]
     everything = (*captions, *other)
     return {
@@ -192,11 +198,30 @@ def measure(image: UInt8Array, boxes: Sequence[TextBox], frame: Box) -> dict[str
     }
 
 
-def outline_strength(line: UInt8Array) -> float:
-    """Return how far a line's letters are light and neutral with a dark edge around them, in [0, 1].
+def bar_share(image: UInt8Array) -> float:
+    """Return the share of the height that a bar of one colour takes above, writing on it included; 0.0 for none.
 
-    ``line`` is (h, w, 3) uint8 RGB, level. Measured in the ring two pixels around the lightest tenth to half of the
-    line: how much of it is in the darkest third of the line's range, if that range is wide.
+    ``image`` is (H, W, 3) uint8 RGB. The first rows have one colour; the bar goes on while both ends of the rows have
+    it, and ends with a row that has nothing else. A picture that is like that nearly all the way has a plain ground.
+    """
+    height, width = image.shape[:2]
+    same = (np.abs(image.astype(np.int16) - np.median(image[0], axis=0)) <= _TONE).all(axis=2)  # (H, W)
+    ends = max(1, round(_ENDS * width))
+    pure = same.mean(axis=1) >= _PURE
+    held = np.concatenate([same[:, :ends], same[:, -ends:]], axis=1).mean(axis=1) >= _PURE
+    if not (pure[0] and held[0]):
+        return 0.0
+    stop = height if held.all() else int(np.argmin(held))
+    rows = int(np.flatnonzero(pure[:stop])[-1]) + 1
+    return rows / height if _LEAST_BAR * height <= rows <= _MOST_BAR * height else 0.0
+
+
+def outline_strength(line: UInt8Array) -> float:
+    """Return how far a line's letters are light and neutral with an edge darker than the ground, in [0, 1].
+
+    ``line`` is (h, w, 3) uint8 RGB, level, about 48 pixels high. The darkest pixel within two pixels of the light
+    letters' rims is compared with the same of what lies five pixels and more away: a third of the line's range darker
+    is an outline. On black ground there is none to see.
     """
     import cv2
 
@@ -205,18 +230,16 @@ def outline_strength(line: UInt8Array) -> float:
     if high - low < 60 or high < 140:
         return 0.0
     light = (grey > low + 0.7 * (high - low)).astype(np.uint8)
-    share = float(light.mean())
-    if not 0.04 <= share <= 0.6:
+    inside = cv2.erode(light, np.ones((3, 3), np.uint8)) > 0
+    far = cv2.dilate(light, np.ones((11, 11), np.uint8)) == 0
+    rim = (light > 0) & ~inside
+    if not 0.04 <= float(light.mean()) <= 0.6 or not far.any() or not rim.any():
         return 0.0
-    ring = (cv2.dilate(light, np.ones((5, 5), np.uint8)) > light) & (cv2.dilate(light, np.ones((3, 3), np.uint8)) > 0)
-    wide_ring = cv2.dilate(light, np.ones((7, 7), np.uint8)) > cv2.dilate(light, np.ones((3, 3), np.uint8))
-    rim = ring | wide_ring
-    if not rim.any():
-        return 0.0
-    dark = grey < low + 0.4 * (high - low)
+    darkest = cv2.erode(grey, np.ones((5, 5), np.uint8))
+    ring, ground = float(darkest[rim].mean()), float(darkest[far].mean())
     colour = line.astype(np.int16).max(axis=2) - line.astype(np.int16).min(axis=2)
     neutral = float((colour[light > 0] < 60).mean())
-    return float(dark[rim].mean()) * neutral
+    return float(np.clip((ground - ring) / (high - low) * 3.0, 0.0, 1.0)) * neutral
 
 
 @lru_cache(maxsize=1)
@@ -239,7 +262,9 @@ def _sorted_boxes(
 ) -> tuple[tuple[TextBox, ...], tuple[TextBox, ...], tuple[TextBox, ...]]:
     """Return the level lines in the upper and lower third of the frame, and its other lines."""
     left, top_edge, right, bottom_edge = frame
-    top, bottom, other = [], [], []
+    top: list[TextBox] = []
+    bottom: list[TextBox] = []
+    other: list[TextBox] = []
     for box in boxes:
         x, y = _middle(box)
         if not (left <= x < right and top_edge <= y < bottom_edge):

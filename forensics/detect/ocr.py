@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forensics.detect.lines import Script, TextLine, greedy, script_of
-from forensics.detect.text_boxes import Quad, crop_line, network_size, rectangles, to_input
+from forensics.detect.text_boxes import Quad, crop_line, is_upright, network_size, rectangles, to_input
 from forensics.embed.runtime import threads as default_threads
 from forensics.errors import MissingExtraError, UsageError
 
@@ -156,7 +156,7 @@ class TextReader:
         """Read the lines in ``boxes`` of ``image``, (H, W, 3) uint8 RGB; one :class:`TextLine` a box, in order."""
         _checked(image)
         return tuple(
-            self.read_line(crop_line(image, box.polygon, height=_LINE_HEIGHT, most_width=_MOST_WIDTH), scripts)
+            max((self.read_line(line, scripts) for line in _crops(image, box)), key=lambda line: line.confidence)
             for box in boxes
         )
 
@@ -165,20 +165,22 @@ class TextReader:
         seen = self.look(line)
         head = self._cyrillic if "cyrillic" in scripts else None
         if head is not None and seen.features is not None:
-            own = head.read(seen.features)
+            own: TextLine = head.read(seen.features)
             if own.script == "cyrillic" or "latin" not in scripts:
                 return own
         text, confidence = greedy(seen.probability, seen.characters)
         return TextLine(text=text, confidence=confidence, script=script_of(text))
 
     def readings(self, image: UInt8Array, box: TextBox) -> tuple[TextLine, ...]:
-        """Read one box with every alphabet there is: PP-OCR's own first, then the Cyrillic head's."""
-        seen = self.look(crop_line(image, box.polygon, height=_LINE_HEIGHT, most_width=_MOST_WIDTH))
-        text, confidence = greedy(seen.probability, seen.characters)
-        own = TextLine(text=text, confidence=confidence, script=script_of(text))
-        if self._cyrillic is None or seen.features is None:
-            return (own,)
-        return own, self._cyrillic.read(seen.features)
+        """Read one box with every alphabet there is: PP-OCR's own, then the Cyrillic head's; both ways if upright."""
+        found: list[TextLine] = []
+        for line in _crops(image, box):
+            seen = self.look(line)
+            text, confidence = greedy(seen.probability, seen.characters)
+            found.append(TextLine(text=text, confidence=confidence, script=script_of(text)))
+            if self._cyrillic is not None and seen.features is not None:
+                found.append(self._cyrillic.read(seen.features))
+        return tuple(found)
 
     def look(self, line: UInt8Array) -> LineFeatures:
         """Return what the recogniser sees in one level line, (h, w, 3) uint8 RGB of any size."""
@@ -230,6 +232,12 @@ class TextReader:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # shape notes of the exporter
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _crops(image: UInt8Array, box: TextBox) -> list[UInt8Array]:
+    """Return the line laid level; of one that stands on its end both ways it may be read."""
+    line = crop_line(image, box.polygon, height=_LINE_HEIGHT, most_width=_MOST_WIDTH)
+    return [line, np.ascontiguousarray(line[::-1, ::-1])] if is_upright(box.polygon) else [line]
 
 
 def _weights() -> tuple[Path, Path]:

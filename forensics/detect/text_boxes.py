@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from forensics.types import FloatArray, Point, UInt8Array
 
-__all__ = ["Quad", "crop_line", "network_size", "rectangles", "to_input"]
+__all__ = ["Quad", "crop_line", "is_upright", "network_size", "rectangles", "to_input"]
 
 Quad = tuple["Point", "Point", "Point", "Point"]
 """Corners in image pixels, clockwise from the upper left of the text."""
@@ -98,15 +98,16 @@ def rectangles(
 
 
 def crop_line(image: UInt8Array, corners: Quad, *, height: int, most_width: int) -> UInt8Array:
-    """Cut the quadrilateral out of ``image`` and lay it level: (``height``, at most ``most_width``, 3) uint8 RGB."""
+    """Cut the quadrilateral out of ``image`` and lay it level: (``height``, at most ``most_width``, 3) uint8 RGB.
+
+    A line that stands on its end (:func:`is_upright`) is laid as if it began below.
+    """
     import cv2
 
     quad = np.array(corners, np.float32)
-    wide = max(float(np.linalg.norm(quad[1] - quad[0])), float(np.linalg.norm(quad[2] - quad[3])), 1.0)
-    high = max(float(np.linalg.norm(quad[3] - quad[0])), float(np.linalg.norm(quad[2] - quad[1])), 1.0)
-    if high >= _UPRIGHT * wide:
-        # turned a quarter: the first letter of such a line stands below (or above; no network here tells)
-        quad = np.roll(quad, -1, axis=0)
+    wide, high = _lengths(quad)
+    if is_upright(corners):
+        quad = np.roll(quad, 1, axis=0)
         wide, high = high, wide
     width = int(np.clip(round(height * wide / high), height // 2, most_width))
     left, top = np.floor(quad.min(0)).astype(int).clip(0)
@@ -125,6 +126,19 @@ def crop_line(image: UInt8Array, corners: Quad, *, height: int, most_width: int)
     warp = cv2.getPerspectiveTransform(quad.astype(np.float32), target)
     line = cv2.warpPerspective(part, warp, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(line, np.uint8)
+
+
+def is_upright(corners: Quad) -> bool:
+    """Whether a line stands on its end; it may begin below or above."""
+    wide, high = _lengths(np.array(corners, np.float32))
+    return high >= _UPRIGHT * wide
+
+
+def _lengths(quad: FloatArray) -> tuple[float, float]:
+    """Return the longer of the level and the longer of the upright sides, at least one pixel."""
+    wide = max(float(np.linalg.norm(quad[1] - quad[0])), float(np.linalg.norm(quad[2] - quad[3])), 1.0)
+    high = max(float(np.linalg.norm(quad[3] - quad[0])), float(np.linalg.norm(quad[2] - quad[1])), 1.0)
+    return wide, high
 
 
 def _mean_inside(probability: FloatArray, corners: FloatArray) -> float:

@@ -274,10 +274,11 @@ def open_causal_lm(place: str, options: GeneratorOptions, *, device: str, length
 
     try:
         with _silent():
-            model = AutoModelForCausalLM.from_pretrained(
+            model: Any = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=_KINDS[dtype], use_safetensors=True, trust_remote_code=False, local_files_only=True
-            ).to(device)
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            )
+            model = model.to(device)
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # the library raises whatever a file provokes
         reason = str(error).strip().partition("\n")[0]
         raise WeightsError(f"{folder} cannot be loaded as a causal language model: {reason}") from error
@@ -317,8 +318,9 @@ def _fetched(place: str, options: GeneratorOptions) -> Path:
 @contextmanager
 def _silent() -> Iterator[None]:
     """Keep the library's progress bars off the terminal: the program has its own."""
-    from transformers.utils import logging
+    from transformers.utils import logging as library_logging
 
+    logging: Any = library_logging  # its switches have no types
     before = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

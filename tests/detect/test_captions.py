@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from forensics.detect import ocr
-from forensics.detect.captions import MEASUREMENTS, find_captions, frames, macro_score, measure, outline_strength
+from forensics.detect.captions import MEASUREMENTS, bar_share, find_captions, frames, macro_score, measure, outline_strength
 from forensics.detect.ocr import TextBox, TextReader
 from forensics.render.memes import pseudo_russian
 from forensics.render.text import caption_bar, font, meme_text, overlay_text
@@ -24,9 +24,9 @@ def picture(height: int = 300, width: int = 400, *, seed: int = 0) -> np.ndarray
 
 
 def line_of(ink: str, edge: str | None, ground: tuple[int, int, int]) -> np.ndarray:
-    canvas = Image.new("RGB", (200, 32), ground)
+    canvas = Image.new("RGB", (240, 48), ground)
     ImageDraw.Draw(canvas).text(
-        (8, 2), "CAPTION", font=font(24), fill=ink, stroke_width=2 if edge else 0, stroke_fill=edge
+        (12, 8), "CAPTION", font=font(28), fill=ink, stroke_width=2 if edge else 0, stroke_fill=edge
     )
     return np.asarray(canvas)
 
@@ -61,12 +61,25 @@ def test_a_caption_in_a_bar_is_told_from_one_over_the_picture() -> None:
     assert measure(picture(), [box(80, 4, 320, 30)], (0, 0, 400, 300))["bar_text"] == 0.0
 
 
+def test_a_bar_ends_where_the_picture_begins() -> None:
+    image = picture()
+    assert bar_share(image) == 0.0
+    image[:60] = 255
+    image[20:40, 50:350] = 0
+    assert bar_share(image) == pytest.approx(0.2)
+    assert bar_share(image[::-1]) == 0.0
+    plain = np.full((100, 100, 3), 255, np.uint8)
+    assert bar_share(plain) == 0.0
+    plain[0, :2] = 0
+    assert bar_share(plain) == 0.0
+
+
 def test_light_letters_with_a_dark_edge_are_outlined() -> None:
     outlined = outline_strength(line_of("white", "black", (120, 140, 90)))
     assert outlined > 0.5
     assert outline_strength(line_of("white", None, (120, 140, 90))) < 0.3
     assert outline_strength(line_of("black", None, (250, 250, 250))) < 0.3
-    assert outline_strength(np.full((32, 100, 3), 128, np.uint8)) == 0.0
+    assert outline_strength(np.full((48, 100, 3), 128, np.uint8)) == 0.0
     assert outline_strength(line_of("red", "black", (120, 140, 90))) < outlined / 2
 
 

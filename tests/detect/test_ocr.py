@@ -128,6 +128,15 @@ def test_latin_and_cyrillic_lines_are_found_and_read() -> None:
 
 
 @needs_reader
+@pytest.mark.parametrize("turns", [1, 3])
+def test_a_line_on_its_end_is_read_whichever_way_it_runs(turns: int) -> None:
+    reader = TextReader(threads=1)
+    image = np.ascontiguousarray(np.rot90(page("Shutterstock"), turns))
+    (line,) = reader.read(image, reader.boxes(image))
+    assert line.text.lower() == "shutterstock"
+
+
+@needs_reader
 def test_a_script_that_is_not_asked_for_is_not_read() -> None:
     reader = TextReader(threads=1)
     image = page("Фотобанк")
