@@ -5,7 +5,15 @@ import pytest
 from PIL import Image, ImageDraw
 
 from forensics.detect import ocr
-from forensics.detect.captions import MEASUREMENTS, bar_share, find_captions, frames, macro_score, measure, outline_strength
+from forensics.detect.captions import (
+    MEASUREMENTS,
+    bar_share,
+    find_captions,
+    frames,
+    macro_score,
+    measure,
+    outline_strength,
+)
 from forensics.detect.ocr import TextBox, TextReader
 from forensics.render.memes import pseudo_russian
 from forensics.render.text import caption_bar, font, meme_text, overlay_text
