@@ -77,6 +77,19 @@ def own_caption(image: UInt8Array, rng: np.random.Generator, faces: list[Path]) 
     return np.asarray(canvas)
 
 
+def left_bar(image: UInt8Array, rng: np.random.Generator) -> UInt8Array:
+    """Return the picture below a bar with one line that begins at the left and may run off the right."""
+    height, width = image.shape[:2]
+    size = round(rng.uniform(0.05, 0.09) * width)
+    bar = round(size * rng.uniform(1.8, 2.8))
+    ground, ink = ("white", "black") if rng.random() < 0.8 else ("black", "white")
+    canvas = Image.new("RGB", (width, height + bar), ground)
+    canvas.paste(Image.fromarray(image), (0, bar))
+    place = (rng.uniform(0.01, 0.06) * width, bar / 2)
+    ImageDraw.Draw(canvas).text(place, words(rng), font=text.font(size), fill=ink, anchor="lm")
+    return np.asarray(canvas)
+
+
 def macro(image: UInt8Array, rng: np.random.Generator, faces: list[Path]) -> UInt8Array:
     """Return the picture as an image macro."""
     kind = rng.random()
@@ -85,6 +98,8 @@ def macro(image: UInt8Array, rng: np.random.Generator, faces: list[Path]) -> UIn
     if kind < 0.65:
         return text.meme_text(image, top=words(rng), bottom=words(rng) if rng.random() < 0.7 else "").image
     made = text.caption_bar(image, text=words(rng), scale=float(rng.uniform(0.04, 0.1))).image
+    if kind < 0.75:
+        made = left_bar(image, rng)
     if kind > 0.9:
         made = text.caption_bar(made, text=words(rng), at_bottom=True, scale=float(rng.uniform(0.04, 0.1))).image
     elif kind > 0.8:
@@ -207,7 +222,7 @@ def main() -> None:
     # the frame that shows the caption is not known: fitted on the whole pictures first, then on each one's best frame
     chosen = np.zeros(len(rows), int)
     for _ in range(4):
-        model = LogisticRegression(C=1.0, max_iter=2000)
+        model = LogisticRegression(C=30.0, max_iter=2000)
         model.fit(rows[~held][np.arange((~held).sum()), chosen[~held]], labels[~held])
         values = np.where(np.isnan(rows).any(2), -np.inf, np.nan_to_num(rows) @ model.coef_[0])
         chosen = values.argmax(1)

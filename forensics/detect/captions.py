@@ -73,7 +73,8 @@ _MOST_HIGH = 0.3
 _MOST_READ = 4
 _TONE = 14
 """Grey levels a channel by which compression moves the pixels of a bar."""
-_PURE = 0.97
+_PURE, _INKED = 0.97, 0.4
+"""Share of a row in the bar's colour: where nothing is written, and where the densest letters stand."""
 _ENDS = 0.03
 _LEAST_BAR, _MOST_BAR = 0.03, 0.6
 
@@ -201,15 +202,17 @@ def measure(image: UInt8Array, boxes: Sequence[TextBox], frame: Box) -> dict[str
 def bar_share(image: UInt8Array) -> float:
     """Return the share of the height that a bar of one colour takes above, writing on it included; 0.0 for none.
 
-    ``image`` is (H, W, 3) uint8 RGB. The first rows have one colour; the bar goes on while both ends of the rows have
-    it, and ends with a row that has nothing else. A picture that is like that nearly all the way has a plain ground.
+    ``image`` is (H, W, 3) uint8 RGB. The first rows have one colour; the bar goes on while an end of the rows or much
+    of them has it, and ends with a row that has nothing else. A picture that is like that nearly all the way has a
+    plain ground.
     """
     height, width = image.shape[:2]
     same = (np.abs(image.astype(np.int16) - np.median(image[0], axis=0)) <= _TONE).all(axis=2)  # (H, W)
     ends = max(1, round(_ENDS * width))
     pure = same.mean(axis=1) >= _PURE
-    held = np.concatenate([same[:, :ends], same[:, -ends:]], axis=1).mean(axis=1) >= _PURE
-    if not (pure[0] and held[0]):
+    # letters may begin at one end and run off the other
+    held = same[:, :ends].all(axis=1) | same[:, -ends:].all(axis=1) | (same.mean(axis=1) >= _INKED)
+    if not pure[0]:
         return 0.0
     stop = height if held.all() else int(np.argmin(held))
     rows = int(np.flatnonzero(pure[:stop])[-1]) + 1

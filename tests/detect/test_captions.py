@@ -76,6 +76,8 @@ def test_a_bar_ends_where_the_picture_begins() -> None:
     image[20:40, 50:350] = 0
     assert bar_share(image) == pytest.approx(0.2)
     assert bar_share(image[::-1]) == 0.0
+    image[20:40, :350] = 0
+    assert bar_share(image) == pytest.approx(0.2)
     plain = np.full((100, 100, 3), 255, np.uint8)
     assert bar_share(plain) == 0.0
     plain[0, :2] = 0
