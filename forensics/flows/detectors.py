@@ -188,7 +188,7 @@ def meme(*, threshold: float | None = None) -> Detector:
 
     captions = caption_reader()
     if captions is None:
-        raise MissingExtraError("captions need a package that finds text: pip install 'dalle-forensics[ocr]'")
+        raise MissingExtraError("captions need a package that finds text: pip install 'forensics[ocr]'")
     entry = _threshold("image_macro", threshold)
     nothing = np.zeros((0, 1, 1), np.float32)
     return MemeDetector(

@@ -220,7 +220,7 @@ def find_memes(
     if caption_reader() is None:
         notes.append(
             "Captions were not looked for, so image macros of no known template were not told from other pictures: "
-            "pip install 'dalle-forensics[ocr]'"
+            "pip install 'forensics[ocr]'"
         )
     settings = {**options.settings, "templates": str(templates)}
     return detect_source(
