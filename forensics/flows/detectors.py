@@ -164,9 +164,11 @@ def cover(*, threshold: float | None = None) -> Detector:
         If its network is not there.
     """
     from forensics.detect.cover import CoverDetector
+    from forensics.detect.cover_network import CoverModel
 
     entry = _threshold("cover", threshold)
-    return CoverDetector(threshold=entry.value, threshold_source=entry.source)
+    model = CoverModel(threads=1)  # the workers are the parallelism
+    return CoverDetector(threshold=entry.value, threshold_source=entry.source, model=model)
 
 
 def meme(*, threshold: float | None = None) -> Detector:

@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 
 from forensics.errors import MissingExtraError
 
-__all__ = ["export_onnx"]
+__all__ = ["export_onnx", "halve_weights"]
 
 _OPSET = 17
-_SMALL = 256
+_LARGE_WEIGHT = 256
 """Tensors of fewer numbers stay as they are: biases, shapes."""
+_LARGEST_HALF = 65504.0
+"""What float16 cannot hold stays as it is."""
 
 
 def export_onnx(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, *, names: Sequence[str], result: str) -> None:
@@ -43,7 +46,6 @@ def export_onnx(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, *, nam
     """
     try:
         import onnx
-        from onnx import numpy_helper
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             "a detector is written as ONNX; install what writes it with: pip install onnx"
@@ -61,13 +63,23 @@ def export_onnx(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, *, nam
             dynamic_axes={name: {0: "n"} for name in (*names, result)},
         )
     graph = onnx.load(str(path))
-    casts = []
-    for tensor in graph.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.dtype == np.float32 and values.size > _SMALL:
-            name = tensor.name
-            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
-            casts.append(onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
-    for place, node in enumerate(casts):
-        graph.graph.node.insert(place, node)
+    halve_weights(graph)
     onnx.save(graph, str(path))
+
+
+def halve_weights(model: Any) -> None:
+    """Keep a model's large float32 weights as float16, each widened by a Cast that the runtime does once."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in list(model.graph.initializer):
+        values = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < _LARGE_WEIGHT or float(np.abs(values).max()) > _LARGEST_HALF:
+            continue
+        name = tensor.name
+        model.graph.initializer.remove(tensor)
+        model.graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT, name=f"{name}.cast"))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from forensics.errors import MissingExtraError, UsageError
 from forensics.train.composites import BRAND_NAMES, WINDOW
 from forensics.train.loop import LoopConfig, Trained, train
 from forensics.train.mark_network import MarkNetwork, MarkOutput, load_imagenet
+from forensics.train.onnx_file import halve_weights
 from forensics.train.shards import Shards
 from forensics.types import Progress
 
@@ -36,8 +37,6 @@ _TRACE = 0.004
 _UNDECIDED = -1
 _SMOOTHING = 0.02
 _OPSET = 17
-_LARGE_WEIGHT = 256
-_LARGEST_HALF = 65504.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,28 +268,10 @@ def export_onnx(network: MarkNetwork, path: Path, *, about: Mapping[str, str]) -
             opset_version=_OPSET,
         )
     model = onnx.load(str(part))
-    _halve(model)
+    halve_weights(model)
     for key, value in {"brands": "\n".join(BRAND_NAMES), **about}.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
     onnx.checker.check_model(model)
     onnx.save(model, str(part))
     part.replace(path)
-
-
-def _halve(model: Any) -> None:
-    """Keep a model's large float32 weights as float16, each widened by a Cast that the runtime does once."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    casts = []
-    for tensor in list(model.graph.initializer):
-        values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < _LARGE_WEIGHT or float(np.abs(values).max()) > _LARGEST_HALF:
-            continue
-        name = tensor.name
-        model.graph.initializer.remove(tensor)
-        model.graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
-        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT, name=f"{name}.cast"))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)

@@ -127,6 +127,16 @@ def test_an_interrupted_rerun_leaves_the_finished_run(run: Path) -> None:
     check_sums(run)
 
 
+def test_a_second_writer_is_refused_and_removes_nothing(tmp_path: Path) -> None:
+    with RunWriter(tmp_path / "run"):
+        staged = sorted((tmp_path / "run").rglob("*"))
+        assert staged
+        with pytest.raises(UsageError, match="written by another process"):
+            RunWriter(tmp_path / "run")
+        assert sorted((tmp_path / "run").rglob("*")) == staged
+    RunWriter(tmp_path / "run")  # free again
+
+
 def test_a_rerun_is_byte_for_byte_the_same(run: Path) -> None:
     before = (run / "SHA256SUMS").read_bytes()
     write_run(run, copies=4, clean=8, leads=2)
