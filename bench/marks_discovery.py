@@ -1,12 +1,15 @@
 """Marks that images share: which are found in a batch, where, and whether a clean batch has none.
 
-    python bench/marks_discovery.py PICTURES... [--fonts FOLDER]... [--batches 5] [--clean 20]
+    python bench/marks_discovery.py PICTURES... [--fonts FOLDER]... [--batches 5] [--clean 20] [--held-out]
+                                    [--unseen FOLDER]... [--leave-out LIST] [--no-network]
                                     [--sheets ../shared/samples/rudalle] [--only fixed,moving,clean,sheets] [--json]
 
 Batches of 100 pictures are drawn from the folders, as many from each. The project's own renderer lays one mark, whose
 agency does not matter here, over 25 or 10 of them: at one place, or at a new place in each. The masks are the
-renderer's: a word is one region. ``--sheets`` is a folder of real ruDALL-E images with ``labels.csv``; each sheet is a
-batch of its own.
+renderer's: a word is one region. As in the program, the watermark network points to images first; ``--no-network``
+leaves it out. ``--held-out`` draws on the pictures and typefaces that the network's training left out; folders given by
+``--unseen`` are used whole, but for the files that ``--leave-out`` names, one a line. ``--sheets`` is a folder of real
+ruDALL-E images with ``labels.csv``; each sheet is a batch of its own.
 """
 
 from __future__ import annotations
@@ -25,37 +28,60 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from forensics.detect.watermark.discovery import FRAME_SIDE, SharedMark, discover, mark_mask
+from forensics.detect.watermark.discovery import FRAME_SIDE, discover
+from forensics.detect.watermark.network import MarkModel
+from forensics.detect.watermark.shared_mark import SharedMark, mark_mask
 from forensics.metrics import wilson
 from forensics.render.stock_fonts import find_fonts
 from forensics.render.stock_marks import draw_stock_mark, random_stock_mark
+from forensics.render.stock_names import is_held_out
 from forensics.thresholds import THRESHOLDS
 
 BATCH = 100
 _MOST_PIXELS = 30_000_000
 _ASIDE = 96
-PICTURES = ("/usr/share/openclipart/png", "/usr/share/backgrounds")
 CASES = {"fixed": (0.25, 0.1), "moving": (0.25, 0.1)}
 ASKED = {0.25: 0.85, 0.1: 0.6}
 LIMITS = {"fixed": THRESHOLDS["shared_mark"].value, "moving": THRESHOLDS["moving_mark"].value}
 
 
-def find(images: Sequence[np.ndarray]) -> list[SharedMark]:
+Masks = list[np.ndarray | None]
+
+
+def find(images: Sequence[np.ndarray], network: MarkModel | None) -> tuple[list[SharedMark], Masks]:
+    """Return the marks found, and where the network sees one: None for images to which it does not point."""
     frames = [np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)) for image in images]
-    return discover(frames, limits=LIMITS, share=THRESHOLDS["shared_mark_share"].value)
+    masks: Masks = [None] * len(images)
+    if network is not None:
+        opinions = [network.look(image) for image in images]
+        masks = [
+            np.asarray(cv2.resize(opinion.mask, (FRAME_SIDE, FRAME_SIDE), interpolation=cv2.INTER_LINEAR))
+            if opinion.score >= THRESHOLDS["watermark_named"].value
+            else None
+            for opinion in opinions
+        ]
+    share = THRESHOLDS["shared_mark_share"].value
+    return discover(frames, limits=LIMITS, share=share, masks=None if network is None else masks), masks
 
 
 def luminance(image: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32) / 255
 
 
-def batches(folders: Sequence[Path], count: int, seed: int) -> Iterator[list[np.ndarray]]:
-    """Yield ``count`` batches of pictures that no other batch has, as far as they last."""
-    rng = np.random.default_rng(seed)
+def piles_of(folders: Sequence[Path], *, held_out: bool, leave_out: frozenset[str] = frozenset()) -> list[list[Path]]:
+    """Return the pictures that may be used, by folder."""
     piles = []
     for folder in folders:
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
-        piles.append([files[place] for place in rng.permutation(len(files))])
+        files = [path for path in files if path.name not in leave_out]
+        piles.append([path for path in files if not held_out or is_held_out(path.stem)])
+    return piles
+
+
+def batches(folders: Sequence[list[Path]], count: int, seed: int) -> Iterator[list[np.ndarray]]:
+    """Yield ``count`` batches of pictures that no other batch has, as far as they last."""
+    rng = np.random.default_rng(seed)
+    piles = [[files[place] for place in rng.permutation(len(files))] for files in folders]
     at = [0] * len(piles)
     for _ in range(count):
         made: list[np.ndarray] = []
@@ -100,6 +126,13 @@ def iou(one: np.ndarray, other: np.ndarray) -> float:
     return float((one & other).sum() / max(1, (one | other).sum()))
 
 
+def overlap(
+    image: np.ndarray, mark: SharedMark, number: int, seen: np.ndarray | None, truth: np.ndarray | None
+) -> float:
+    found = mark_mask(luminance(image), mark, mark.members[number], z=LIMITS[mark.path], own=seen)
+    return 0.0 if truth is None else iou(found > 0, truth)
+
+
 def marked(
     pictures: list[np.ndarray], share: float, path: str, seed: int, fonts: list[Path]
 ) -> tuple[list[np.ndarray], list[np.ndarray | None], str]:
@@ -125,20 +158,19 @@ def marked(
     return images, masks, mark.layout
 
 
-def measure_marked(folders: list[Path], path: str, share: float, count: int, fonts: list[Path]) -> dict[str, Any]:
+def measure_marked(
+    folders: Sequence[list[Path]], path: str, share: float, count: int, fonts: list[Path], network: MarkModel | None
+) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
     for number, pictures in enumerate(batches(folders, count, seed=round(1000 * share) + len(path))):
         images, masks, layout = marked(pictures, share, path, 7 * number + 1, fonts)
         started = time.perf_counter()
-        marks = find(images)
+        marks, seen = find(images, network)
         seconds = time.perf_counter() - started
         best = {"iou": 0.0, "members": 0, "false": 0}
         for mark in marks:
             own = [n for n in mark.members if masks[n] is not None]
-            overlaps = [
-                iou(mark_mask(luminance(images[n]), mark, mark.members[n], z=LIMITS[mark.path]) > 0, masks[n])  # type: ignore[arg-type]
-                for n in own
-            ]
+            overlaps = [overlap(images[n], mark, n, seen[n], masks[n]) for n in own]
             here = {
                 "iou": round(float(np.median(overlaps)), 3) if overlaps else 0.0,
                 "members": len(own),
@@ -163,16 +195,16 @@ def measure_marked(folders: list[Path], path: str, share: float, count: int, fon
     }
 
 
-def measure_clean(folders: list[Path], count: int) -> dict[str, Any]:
+def measure_clean(folders: Sequence[list[Path]], count: int, network: MarkModel | None) -> dict[str, Any]:
     marks = []
     for pictures in batches(folders, count, seed=99):
-        marks.append(len(find(pictures)))
+        marks.append(len(find(pictures, network)[0]))
         print("clean", marks[-1], file=sys.stderr, flush=True)
     clean = sum(number == 0 for number in marks)
     return {"batches": len(marks), "without_discovery": clean, "interval": wilson(clean, len(marks))}
 
 
-def measure_sheets(folder: Path) -> list[dict[str, Any]]:
+def measure_sheets(folder: Path, network: MarkModel | None) -> list[dict[str, Any]]:
     """Every sheet with iStock's tile as a batch of its own: is the tile found, and on which images?"""
     with (folder / "labels.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -186,7 +218,7 @@ def measure_sheets(folder: Path) -> list[dict[str, Any]]:
                 images.append(
                     np.asarray(image.convert("RGB").resize((FRAME_SIDE, FRAME_SIDE), Image.Resampling.BICUBIC))
                 )
-        marks = find(images)
+        marks, _ = find(images, network)
         listed = [set(mark.members) for mark in marks]
         hits = [members for members in listed if members & bearing]
         results.append(
@@ -204,9 +236,10 @@ def measure_sheets(folder: Path) -> list[dict[str, Any]]:
 
 
 def measure(
-    folders: list[Path],
+    folders: Sequence[list[Path]],
     *,
     fonts: list[Path],
+    network: MarkModel | None,
     count: int = 5,
     clean: int = 20,
     sheets: Path | None = None,
@@ -216,50 +249,12 @@ def measure(
     result: dict[str, Any] = {}
     for path, shares in CASES.items():
         if path in only:
-            result[path] = [measure_marked(folders, path, share, count, fonts) for share in shares]
+            result[path] = [measure_marked(folders, path, share, count, fonts, network) for share in shares]
     if "clean" in only:
-        result["clean"] = measure_clean(folders, clean)
+        result["clean"] = measure_clean(folders, clean, network)
     if "sheets" in only and sheets is not None and sheets.is_dir():
-        result["sheets"] = measure_sheets(sheets)
+        result["sheets"] = measure_sheets(sheets, network)
     return result
-
-
-def table(shared: Path) -> list[dict[str, Any]]:
-    """Return the rows of ``bench/marks.py``: over the pictures of the packages openclipart-png and *-backgrounds."""
-    folders = [path for path in map(Path, PICTURES) if path.is_dir()]
-    only = ["sheets", *(("fixed", "moving", "clean") if folders else ())]
-    result = measure(folders, fonts=find_fonts([]), sheets=shared / "samples" / "rudalle", only=only)
-    rows: list[dict[str, Any]] = []
-    for case in (*result.get("fixed", ()), *result.get("moving", ())):
-        rows.append(
-            {
-                "what": f"shared mark, {case['path']}, on {case['share']:.0%} of {BATCH}",
-                "asked": f"mask IoU >= {case['iou_asked']}",
-                "reached": f"median {case['iou_median']:.2f}; in {case['discovered']} of {case['batches']} batches",
-                "holds": case["iou_median"] >= case["iou_asked"],
-            }
-        )
-    if "clean" in result:
-        clean = result["clean"]
-        rows.append(
-            {
-                "what": "clean batches",
-                "asked": "no discovery",
-                "reached": f"none in {clean['without_discovery']} of {clean['batches']}",
-                "holds": clean["without_discovery"] == clean["batches"],
-            }
-        )
-    for sheet in result.get("sheets", ()):
-        if sheet["with_tile"]:
-            rows.append(
-                {
-                    "what": f"iStock's tile from the sheet {sheet['sheet']} alone",
-                    "asked": "discovered",
-                    "reached": f"on {sheet['tile_found_on']} of {sheet['with_tile']} images with it",
-                    "holds": sheet["tile_found_on"] > 1,
-                }
-            )
-    return rows
 
 
 def main() -> None:
@@ -269,15 +264,25 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=5, help="batches a case (default 5)")
     parser.add_argument("--clean", type=int, default=20, help="clean batches (default 20)")
     parser.add_argument("--sheets", type=Path, default=Path("../shared/samples/rudalle"))
+    parser.add_argument("--held-out", action="store_true", help="pictures and typefaces that training left out alone")
+    parser.add_argument("--unseen", type=Path, action="append", default=[], help="folders of pictures used whole")
+    parser.add_argument("--leave-out", type=Path, help="names of files of --unseen that are not used, one a line")
+    parser.add_argument("--no-network", action="store_true", help="from the images alone")
     parser.add_argument("--only", default="fixed,moving,clean,sheets")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
     only = given.only.split(",")
-    if not given.pictures and set(only) - {"sheets"}:
+    if not (given.pictures or given.unseen) and set(only) - {"sheets"}:
         parser.error("give folders of pictures")
+    leave_out = frozenset(given.leave_out.read_text("utf-8").split("\n")) if given.leave_out else frozenset()
+    cv2.setNumThreads(1)
     result = measure(
-        given.pictures,
-        fonts=find_fonts(given.fonts),
+        [
+            *piles_of(given.pictures, held_out=given.held_out),
+            *piles_of(given.unseen, held_out=False, leave_out=leave_out),
+        ],
+        fonts=find_fonts(given.fonts, held_out=True if given.held_out else None),
+        network=None if given.no_network else MarkModel(threads=1),
         count=given.batches,
         clean=given.clean,
         sheets=given.sheets,

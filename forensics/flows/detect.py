@@ -27,7 +27,7 @@ from forensics.types import Finding, ImageRef, Record
 if TYPE_CHECKING:
     from forensics.index import Index
     from forensics.sources import Source
-    from forensics.types import Progress
+    from forensics.types import Detector, Progress
 
 __all__ = [
     "DetectOptions",
@@ -166,7 +166,9 @@ def detect_source(
         work = out / WORK / "examined"
         examine(plan, source.records(), work, workers=workers, total=source.count(), progress=progress)
         clock.lap("examine")
-        shared = find_shared(work, source.root, workers=workers, progress=progress) if options.discover else ()
+        shared: tuple[Shared, ...] = ()
+        if options.discover:
+            shared = find_shared(work, source.root, network=_network(made), workers=workers, progress=progress)
         clock.lap("discover")
         states: Counter[str] = Counter()
         for image in examined(work):
@@ -240,11 +242,18 @@ def detect_indexed(
     )
     plan = Examination(root=root, detectors=tuple(detectors))
     examine(plan, records, work, workers=workers, total=len(queries), progress=progress)
-    shared = find_shared(work, root, workers=workers, progress=progress) if discover else ()
+    shared: tuple[Shared, ...] = ()
+    if discover:
+        shared = find_shared(work, root, network=_network(made), workers=workers, progress=progress)
     kinds, _, _ = add_findings(writer, work, shared)
     if discover:
         writer.add_shared_marks((mark.row(), mark.picture_png) for mark in shared)
     return Detected(kinds=kinds, facts=[{"name": detector.name, **detector.facts} for detector in made])
+
+
+def _network(detectors: Sequence[Detector]) -> bool:
+    """Say whether the watermark network is among the detectors."""
+    return any(detector.name == "watermark" for detector in detectors)
 
 
 def add_findings(

@@ -1,6 +1,7 @@
 """The marks that images of a run share: a sample of them is compared, then every image is looked at for what was found.
 
-Memory is bounded by the sample. Images are compared among their like, by the proportions of their sides.
+Memory is bounded by the sample. Images are compared among their like, by the proportions of their sides. Where the
+watermark network runs, it points to the images of the sample that may bear a mark, on even odds already.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forensics.detect.watermark.discovery import FRAME_SIDE, LEAST_IMAGES, SharedMark, discover, find_mark, mark_mask
+from forensics.detect.watermark.discovery import FRAME_SIDE, LEAST_IMAGES, discover
+from forensics.detect.watermark.shared_mark import SharedMark, find_mark, least_z, mark_mask
 from forensics.errors import ForensicsError
 from forensics.flows.examine import PICTURE_SIDE, Examined, Spotted, examined, mask_file, picture_file
 from forensics.images import decode, encode_preview
@@ -27,7 +30,8 @@ from forensics.types import Record, Region
 from forensics.workers import Success, WorkerPool
 
 if TYPE_CHECKING:
-    from forensics.types import Box, Progress, UInt8Array
+    from forensics.detect.watermark.network import MarkModel
+    from forensics.types import Box, FloatArray, Progress, UInt8Array
 
 __all__ = ["SAMPLE", "Looking", "Shared", "find_shared", "look"]
 
@@ -40,6 +44,10 @@ _TIMEOUT_SECONDS = 120.0
 _STEP = 0.06
 """Proportions whose logarithms round to the same multiple of this are compared with one another."""
 _THRESHOLDS = {"fixed": "shared_mark", "moving": "moving_mark"}
+_POINTS = "watermark_named"
+"""Name of the threshold from which the network points to an image."""
+_NEED = 384
+"""Shorter side in pixels that an image is decoded at, at least: what the network looks at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +109,32 @@ class Looking:
         Of the source.
     marks : tuple of (shape, mark)
         What to look for in images of which frame; none where only frames are wanted.
+    network : bool
+        Ask the watermark network too.
     """
 
     root: Path
     marks: tuple[tuple[tuple[int, int], SharedMark], ...] = ()
+    network: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Looked:
+    """What a worker made of an image.
+
+    Attributes
+    ----------
+    frame : ndarray or None
+        (h, w) uint8 luminance; None where marks were looked for, or nothing could be read.
+    pointed : ndarray or None
+        (h, w) float32 in [0, 1], where the network sees a mark; None where it sees none.
+    seen : list
+        Of the given marks.
+    """
+
+    frame: UInt8Array | None = None
+    pointed: FloatArray | None = None
+    seen: list[_Seen] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +150,13 @@ class _Seen:
 
 
 def find_shared(
-    work: Path, root: Path, *, workers: int, progress: Progress | None = None, sample: int = SAMPLE
+    work: Path,
+    root: Path,
+    *,
+    network: bool,
+    workers: int,
+    progress: Progress | None = None,
+    sample: int = SAMPLE,
 ) -> tuple[Shared, ...]:
     """Return the marks that the examined images share.
 
@@ -130,39 +166,48 @@ def find_shared(
         Folder of the log (:mod:`forensics.flows.examine`); pictures and masks of images with a mark are put there.
     root : Path
         Of the source.
+    network : bool
+        Let the watermark network point to images.
     workers : int
     progress : Progress, optional
     sample : int
         How many images are compared with one another.
     """
     chosen = _sample(work, sample)
-    groups: dict[tuple[int, int], list[Examined]] = {}
+    groups: dict[tuple[int, int], list[Record]] = {}
     for image in chosen:
-        groups.setdefault(_shape(image.width, image.height), []).append(image)
+        groups.setdefault(_shape(image.width, image.height), []).append(image.record)
     limits = {path: THRESHOLDS[name].value for path, name in _THRESHOLDS.items()}
     share = THRESHOLDS["shared_mark_share"].value
     marks: list[tuple[tuple[int, int], SharedMark]] = []
-    for shape, images in groups.items():
-        if len(images) < LEAST_IMAGES:
+    plan = Looking(root=root, network=network)
+    for shape, records in groups.items():
+        if len(records) < LEAST_IMAGES:
             continue
-        frames, masks = _frames(images, shape, work, root, workers, progress)
+        frames, masks = _frames(records, shape, plan, workers, progress)
         if len(frames) >= LEAST_IMAGES:
-            marks += [(shape, mark) for mark in discover(frames, masks=masks, limits=limits, share=share)]
-    return _listed(work, root, marks, workers, progress) if marks else ()
+            given = masks if network else None
+            marks += [(shape, mark) for mark in discover(frames, masks=given, limits=limits, share=share)]
+    return _listed(work, replace(plan, marks=tuple(marks)), workers, progress) if marks else ()
 
 
-def look(plan: Looking, record: Record) -> tuple[UInt8Array | None, list[_Seen]]:
+def look(plan: Looking, record: Record) -> Looked:
     """Return an image's frame where no mark is given, and what is seen of the given ones (in a worker)."""
     try:
-        decoded = decode(read_bytes(record.uri, plan.root), need=FRAME_SIDE)
+        decoded = decode(read_bytes(record.uri, plan.root), need=_NEED if plan.network else FRAME_SIDE)
     except (OSError, ForensicsError):
-        return None, []
+        return Looked()
     if decoded.pixels is None:
-        return None, []
+        return Looked()
     shape = _shape(decoded.width, decoded.height)
     frame = _frame(decoded.pixels, shape)
+
+    @cache
+    def pointed() -> FloatArray | None:
+        return _pointed(decoded.pixels, shape) if plan.network else None  # type: ignore[arg-type]  # not None: above
+
     if not plan.marks:
-        return frame, []
+        return Looked(frame=frame, pointed=pointed())
     luminance = np.asarray(frame / np.float32(255), np.float32)
     seen = []
     for number, (wanted, mark) in enumerate(plan.marks):
@@ -170,9 +215,11 @@ def look(plan: Looking, record: Record) -> tuple[UInt8Array | None, list[_Seen]]
             continue
         there = find_mark(luminance, mark)
         limit = THRESHOLDS[_THRESHOLDS[mark.path]].value if mark.limit is None else mark.limit
-        if there.z < limit or there.share < THRESHOLDS["shared_mark_share"].value:
+        if there.share < THRESHOLDS["shared_mark_share"].value or there.z < least_z(mark, limit, pointed=True):
             continue
-        mask = mark_mask(luminance, mark, there, z=limit)
+        if there.z < least_z(mark, limit, pointed=pointed() is not None):
+            continue
+        mask = mark_mask(luminance, mark, there, z=limit, own=pointed())
         seen.append(
             _Seen(
                 mark=number,
@@ -183,7 +230,25 @@ def look(plan: Looking, record: Record) -> tuple[UInt8Array | None, list[_Seen]]
                 picture=encode_preview(decoded.pixels, long_side=PICTURE_SIDE),
             )
         )
-    return None, seen
+    return Looked(seen=seen)
+
+
+@cache
+def _network() -> MarkModel:
+    from forensics.detect.watermark.network import MarkModel
+
+    return MarkModel(threads=1)  # the workers are the parallelism
+
+
+def _pointed(pixels: UInt8Array, shape: tuple[int, int]) -> FloatArray | None:
+    """Return where the network sees a mark, in the frame; None where it sees none."""
+    import cv2
+
+    opinion = _network().look(pixels)
+    if opinion.score < THRESHOLDS[_POINTS].value:
+        return None
+    made: FloatArray = cv2.resize(opinion.mask, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return made
 
 
 def _sample(work: Path, size: int) -> list[Examined]:
@@ -204,54 +269,30 @@ def _sample(work: Path, size: int) -> list[Examined]:
 
 
 def _frames(
-    images: Sequence[Examined], shape: tuple[int, int], work: Path, root: Path, workers: int, progress: Progress | None
-) -> tuple[list[UInt8Array], list[UInt8Array | None]]:
-    import cv2
-
+    records: Sequence[Record], shape: tuple[int, int], plan: Looking, workers: int, progress: Progress | None
+) -> tuple[list[UInt8Array], list[FloatArray | None]]:
     frames: list[UInt8Array] = []
-    masks: list[UInt8Array | None] = []
-    pool = WorkerPool(
-        "forensics.flows.shared_marks:look", init=Looking(root=root), workers=workers, timeout=_TIMEOUT_SECONDS
-    )
+    masks: list[FloatArray | None] = []
+    pool = WorkerPool("forensics.flows.shared_marks:look", init=plan, workers=workers, timeout=_TIMEOUT_SECONDS)
     with pool:
-        results = pool.imap([image.record for image in images], window=4 * max(workers, 1))
-        for done, (image, result) in enumerate(zip(images, results, strict=True), 1):
+        for done, result in enumerate(pool.imap(records, window=4 * max(workers, 1)), 1):
             if progress is not None:
-                progress("compare", done, len(images))
-            frame = result.value[0] if isinstance(result, Success) else None
-            if frame is None or frame.shape != shape:
-                continue
-            frames.append(frame)
-            masks.append(None)
-            for one in image.spotted:
-                path = mask_file(work, one.finding_id)
-                if one.kind == "watermark" and one.mask and path.is_file():
-                    mask = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
-                    if mask is not None:
-                        masks[-1] = np.asarray(cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-                        break
+                progress("compare", done, len(records))
+            looked = result.value if isinstance(result, Success) else Looked()
+            if looked.frame is not None and looked.frame.shape == shape:
+                frames.append(looked.frame)
+                masks.append(looked.pointed)
     return frames, masks
 
 
-def _listed(
-    work: Path,
-    root: Path,
-    marks: Sequence[tuple[tuple[int, int], SharedMark]],
-    workers: int,
-    progress: Progress | None,
-) -> tuple[Shared, ...]:
+def _listed(work: Path, plan: Looking, workers: int, progress: Progress | None) -> tuple[Shared, ...]:
     """Look at every image for every mark; the first one found in an image is its mark."""
-    labels: list[Counter[str]] = [Counter() for _ in marks]
-    found: list[dict[str, tuple[Examined, _Seen]]] = [{} for _ in marks]
+    labels: list[Counter[str]] = [Counter() for _ in plan.marks]
+    found: list[dict[str, tuple[Examined, _Seen]]] = [{} for _ in plan.marks]
     searched = 0
     (work / "masks").mkdir(exist_ok=True)
     (work / "pictures").mkdir(exist_ok=True)
-    pool = WorkerPool(
-        "forensics.flows.shared_marks:look",
-        init=Looking(root=root, marks=tuple(marks)),
-        workers=workers,
-        timeout=_TIMEOUT_SECONDS,
-    )
+    pool = WorkerPool("forensics.flows.shared_marks:look", init=plan, workers=workers, timeout=_TIMEOUT_SECONDS)
     with pool:
         records = (image.record for image in _searchable(work))
         results = pool.imap(records, window=4 * max(workers, 1))
@@ -259,7 +300,7 @@ def _listed(
             searched += 1
             if progress is not None:
                 progress("look for marks", searched, None)
-            seen = result.value[1] if isinstance(result, Success) else []
+            seen = result.value.seen if isinstance(result, Success) else []
             if not seen or any(image.sha256 in images for images in found):
                 continue
             best = max(seen, key=lambda one: one.z)
@@ -270,7 +311,7 @@ def _listed(
             labels[best.mark].update({one.label for one in image.spotted if one.kind == "watermark"})
     made = [
         _shared(work, mark, images, label, searched)
-        for (_, mark), images, label in zip(marks, found, labels, strict=True)
+        for (_, mark), images, label in zip(plan.marks, found, labels, strict=True)
         if images
     ]
     return tuple(sorted(made, key=lambda one: (-len(one.spotted), one.mark_id)))

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from forensics.detect.watermark.discovery import discover, find_mark
+from forensics.detect.watermark.discovery import discover
 from forensics.detect.watermark.fields import agreement, field, letters, whitened
 from forensics.detect.watermark.groups import consensus_p, distinct
-from forensics.detect.watermark.mark_fit import fit_mark, presence, word_regions
+from forensics.detect.watermark.judging import Batch, Placed
+from forensics.detect.watermark.mark_fit import Presence, fit_mark, presence, word_regions
 from forensics.detect.watermark.repeats import common_period, shifts
+from forensics.detect.watermark.shared_mark import find_mark, least_z, mark_mask
 from forensics.render.marks import stock_mark
 from forensics.thresholds import THRESHOLDS
 
@@ -167,3 +172,66 @@ def test_a_shared_mark_is_looked_for_in_an_image_of_its_own(fixed: list[np.ndarr
     another = np.asarray(grey([marked(picture(500), (0.3, 0.2))])[0], np.float32) / 255
     assert find_mark(another, mark).z >= LIMITS["fixed"]
     assert find_mark(np.asarray(grey([picture(501)])[0], np.float32) / 255, mark).z < LIMITS["fixed"]
+
+
+def pointing(count: int, bearing: range, offset: tuple[float, float]) -> list[np.ndarray | None]:
+    """What a network that sees the marks says, and a false alarm on the last image."""
+    seen = truth(offset).astype(np.float32)
+    seen = np.asarray(0.9 * cv2.GaussianBlur(seen, (0, 0), 2.0))
+    masks: list[np.ndarray | None] = [seen if number in bearing else None for number in range(count)]
+    masks[-1] = np.roll(seen, 31, 0)
+    return masks
+
+
+def test_a_network_that_points_to_images_lets_fewer_of_them_be_found(plain: list[np.ndarray]) -> None:
+    offset = (0.3, 0.2)
+    images = grey([marked(image, offset) if n < 4 else image for n, image in enumerate(plain)])
+    masks = pointing(len(images), range(4), offset)
+    (mark,) = discover(images, limits=LIMITS, share=SHARE, masks=masks)
+    assert mark.vouched
+    assert set(mark.members) == set(range(4))
+    assert iou(mark.mask > 0, truth(offset)) >= 0.8
+
+
+def test_a_network_that_points_to_clean_images_makes_no_mark(plain: list[np.ndarray]) -> None:
+    masks = pointing(40, range(3, 9), (0.3, 0.2))
+    assert discover(grey(plain), limits=LIMITS, share=SHARE, masks=masks) == []
+
+
+def test_lines_that_a_network_leaves_out_are_no_words(plain: list[np.ndarray]) -> None:
+    images = [np.array(marked(image, (0.3, 0.2))) for image in plain[:10]]
+    for image in images:
+        cv2.line(image, (0, 5), (SIDE - 1, SIDE - 9), (235, 235, 235), 2)
+    batch = Batch(
+        images=[np.asarray(image, np.float32) / 255 for image in grey(images)],
+        masks=pointing(11, range(10), (0.3, 0.2))[:10],
+        limits=LIMITS,
+        share=SHARE,
+    )
+    fitted = fit_mark(batch.images)
+    alone = iou(word_regions(fitted.inked) > 0, truth((0.3, 0.2)))
+    together = iou(batch.words([Placed(number=n) for n in range(10)], fitted) > 0, truth((0.3, 0.2)))
+    assert together > alone + 0.02
+    unseen = replace(batch, masks=[None] * 10)
+    assert np.array_equal(unseen.words([Placed(number=n) for n in range(10)], fitted), word_regions(fitted.inked))
+
+
+def test_less_is_asked_where_a_network_points_and_more_where_it_does_not(fixed: list[np.ndarray]) -> None:
+    (mark,) = discover(fixed, limits=LIMITS, share=SHARE)
+    assert least_z(mark, 6.0, pointed=True) == least_z(mark, 6.0, pointed=False) == 6.0
+    vouched = replace(mark, vouched=True)
+    assert least_z(vouched, 6.0, pointed=True) == pytest.approx(4.0)
+    assert least_z(vouched, 6.0, pointed=False) == pytest.approx(8.0)
+
+
+def test_a_moving_mark_is_drawn_where_a_network_sees_it_beyond_the_estimate(fixed: list[np.ndarray]) -> None:
+    (mark,) = discover(fixed, limits=LIMITS, share=SHARE)
+    moving = replace(mark, path="moving", period=None)
+    image = np.asarray(fixed[0], np.float32) / 255
+    seen = Presence(share=1.0, z=9.0, dx=0, dy=40)
+    own = np.zeros_like(image)
+    own[:20, :20] = own[100:, 100:] = 0.9
+    drawn = mark_mask(image, moving, seen, z=7.0, own=own) > 0
+    assert drawn[:20, :20].all()  # moved down by 40, the estimate does not reach the first rows
+    assert np.array_equal(drawn[40:], mark.mask[:-40] > 0)  # and speaks where it does
+    assert np.array_equal(mark_mask(image, moving, seen, z=7.0) > 0, np.pad(mark.mask[:-40], ((40, 0), (0, 0))) > 0)
