@@ -8,11 +8,12 @@ from PIL import Image, ImageDraw
 
 from forensics.detect import ocr
 from forensics.detect.lines import TextLine
-from forensics.detect.ocr import TextReader
+from forensics.detect.ocr import TextBox, TextReader
 from forensics.detect.watermark.agencies import AGENCIES, UNKNOWN_AGENCY
 from forensics.detect.watermark.garble import distance, fold, partial_distance
+from forensics.detect.watermark.lattice import Lattice
 from forensics.detect.watermark.naming import decide, match_words, name_mark, near_limit
-from forensics.detect.watermark.readings import Reading
+from forensics.detect.watermark.readings import Reading, read_passes
 from forensics.render.text import font
 
 words = st.text(alphabet="abcdefiklmnoprstфотбанк0158", max_size=9)
@@ -159,6 +160,20 @@ def test_a_word_that_the_frame_cuts_is_named_and_one_in_the_middle_is_not() -> N
     assert cut[0].agency == "Shutterstock"
 
 
+def test_the_end_that_the_frame_leaves_of_one_name_is_not_taken_for_another() -> None:
+    agencies = [match.agency for match in match_words(reading("rstock", start=True))]
+    assert "iStock" not in agencies
+    assert match_words(reading("rstock"))[0].agency == "iStock"
+    assert match_words(reading("istock", start=True))[0].agency == "iStock"
+
+
+@given(words, words, st.floats(0.0, 1.0))
+def test_a_comparison_that_ends_early_says_the_same_of_what_is_near(one: str, other: str, most: float) -> None:
+    whole, early = distance(one, other), distance(one, other, most=most)
+    assert early == (whole if whole <= most else early)
+    assert early in (whole, 1.0)
+
+
 def test_what_stands_beside_istock_is_not_taken_for_getty() -> None:
     verdict = decide([reading("iStock"), reading("by Getty Images", at=(52, 64))], {})
     assert verdict is not None
@@ -227,3 +242,48 @@ def test_a_blank_picture_names_nobody(shape: tuple[int, int]) -> None:
 def test_an_empty_box_names_nobody() -> None:
     image = np.full((64, 64, 3), 128, np.uint8)
     assert name_mark(image, np.zeros((16, 16)), (80, 80, 80, 80), None, TextReader(threads=1)).label == UNKNOWN_AGENCY
+
+
+class Reads:
+    """A reader that finds given lines in whatever it is shown, and counts."""
+
+    def __init__(self, *polygons: tuple[float, float, float, float]) -> None:
+        self.polygons, self.searched, self.read = polygons, 0, []
+
+    def boxes(self, image: np.ndarray, *, tallest: float) -> tuple[TextBox, ...]:
+        self.searched += 1
+        height, width = image.shape[:2]
+        corners = [[(x0, y0), (x1, y0), (x1, y1), (x0, y1)] for x0, y0, x1, y1 in self.polygons]
+        scaled = [tuple((x * width, y * height) for x, y in quad) for quad in corners]
+        return tuple(TextBox(polygon=quad, score=0.9) for quad in scaled)
+
+    def readings(self, image: np.ndarray, box: TextBox) -> tuple[TextLine, ...]:
+        self.read.append(box)
+        return (TextLine(text=f"line {len(self.read)}", confidence=0.9, script="latin"),)
+
+
+def test_lines_on_the_mark_are_read_first_and_few_of_the_others() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (200, 400, 3)).astype(np.uint8)
+    mask = np.zeros((50, 100), np.float32)
+    mask[40:48, 10:90] = 1.0
+    reader = Reads(*((0.1, 0.05 + 0.07 * n, 0.9, 0.1 + 0.07 * n) for n in range(10)), (0.1, 0.8, 0.9, 0.95))
+    first = next(read_passes(image, mask, (0, 0, 400, 200), None, reader))
+    assert len(first) == 6
+    assert first[0].centre[1] == pytest.approx(0.875 * 200, abs=2)
+    assert first[0].length == pytest.approx(0.8 * 400, abs=4)
+
+
+def test_pieces_of_the_mask_are_read_enlarged_and_the_repeats_where_there_are_any() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (300, 300, 3)).astype(np.uint8)
+    mask = np.zeros((75, 75), np.float32)
+    mask[5:10, 5:25] = mask[60:65, 45:65] = 1.0
+    reader = Reads((0.2, 0.2, 0.8, 0.8))
+    passes = list(read_passes(image, mask, (0, 0, 300, 300), None, reader))
+    assert [len(one) for one in passes] == [1, 1, 1, 1]  # whole, two pieces, contrast
+    assert passes[1][0].centre != passes[0][0].centre
+    places = sorted(one[0].centre for one in passes[1:3])
+    assert places[0] == pytest.approx((60, 30), abs=8)
+    assert places[1] == pytest.approx((220, 250), abs=8)
+    lattice = Lattice(steps=((100.0, 0.0), (0.0, 100.0)), confidence=0.9, copies=9)
+    assert len(list(read_passes(image, mask, (0, 0, 300, 300), lattice, reader))) == 5
+    assert next(read_passes(image, None, (5, 5, 5, 5), None, reader))

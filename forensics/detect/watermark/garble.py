@@ -64,16 +64,16 @@ def _drop(text: str, place: int) -> float:
     return _THIN_COST if text[place] in _THIN else 1.0
 
 
-def distance(read: str, name: str) -> float:
+def distance(read: str, name: str, *, most: float = 1.0) -> float:
     """Return the weighted edits between two words over the length of ``name``: 0.0 is the same, 1.0 nothing alike.
 
     Both are folded (:func:`fold`) first. Symmetric up to the length it is divided by; an empty ``name`` is at 1.0 of
-    everything.
+    everything. What is farther than ``most`` may be said to be at 1.0: the comparison ends as soon as that is certain.
     """
-    return _edits(fold(read), fold(name))
+    return _edits(fold(read), fold(name), most)
 
 
-def partial_distance(read: str, name: str, *, cut_start: bool, cut_end: bool) -> tuple[float, float]:
+def partial_distance(read: str, name: str, *, cut_start: bool, cut_end: bool, most: float = 1.0) -> tuple[float, float]:
     """Compare a word that the frame cuts.
 
     Parameters
@@ -81,6 +81,8 @@ def partial_distance(read: str, name: str, *, cut_start: bool, cut_end: bool) ->
     read, name : str
     cut_start, cut_end : bool
         Whether letters before the first, or after the last read one may lie outside the picture: these are then free.
+    most : float
+        As of :func:`distance`.
 
     Returns
     -------
@@ -96,7 +98,7 @@ def partial_distance(read: str, name: str, *, cut_start: bool, cut_end: bool) ->
             part = whole[start:end]
             if abs(len(part) - len(word)) > 1:
                 continue
-            found = _edits(word, part)
+            found = _edits(word, part, most)
             # of equally near parts the longer says more
             if (found, -len(part)) < (best[0], -best[1] * len(whole)):
                 best = (found, len(part) / len(whole))
@@ -104,8 +106,10 @@ def partial_distance(read: str, name: str, *, cut_start: bool, cut_end: bool) ->
 
 
 @lru_cache(maxsize=1 << 16)
-def _edits(read: str, name: str) -> float:
-    if not name:
+def _edits(read: str, name: str, most: float) -> float:
+    bound = most * len(name) + 1e-9
+    # no edit that changes the length is cheaper than a merged pair
+    if not name or abs(len(read) - len(name)) * _PAIR_COST > bound:
         return 1.0
     rows = [[0.0] * (len(name) + 1) for _ in range(len(read) + 1)]
     for i in range(1, len(read) + 1):
@@ -125,4 +129,7 @@ def _edits(read: str, name: str) -> float:
             if j > 1 and (name[j - 2 : j], read[i - 1]) in _PAIRS:
                 best = min(best, rows[i - 1][j - 2] + _PAIR_COST)
             rows[i][j] = best
+        # a pair may come from the row before: both must be beyond
+        if i > 1 and min(*rows[i], *rows[i - 1]) > bound:
+            return 1.0
     return min(1.0, rows[-1][-1] / len(name))

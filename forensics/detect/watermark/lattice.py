@@ -161,13 +161,17 @@ def tile(field: FloatArray, lattice: Lattice, centre: tuple[float, float]) -> Fl
 
 def _self_correlation(field: FloatArray) -> FloatArray:
     """Return (2H - 1, 2W - 1) float32 correlation with the shifted self over the overlap; the centre is no shift."""
+    from scipy import fft
+
     height, width = field.shape
     shape = (2 * height - 1, 2 * width - 1)
-    centred = field - field.mean()
+    fast = tuple(fft.next_fast_len(length, real=True) for length in shape)
+    centred = np.asarray(field - field.mean(), np.float32)
 
     def correlate(one: FloatArray, other: FloatArray) -> FloatArray:
-        product = np.fft.rfft2(one, shape) * np.conj(np.fft.rfft2(other, shape))
-        return np.asarray(np.fft.fftshift(np.fft.irfft2(product, shape)))
+        product = fft.irfft2(fft.rfft2(one, fast) * np.conj(fft.rfft2(other, fast)), fast)
+        # shifts from -(h - 1) to h - 1: the negative ones lie at the far end
+        return np.asarray(np.roll(product, (height - 1, width - 1), (0, 1))[: shape[0], : shape[1]], np.float32)
 
     ones = np.ones_like(centred)
     covered = correlate(ones, ones)

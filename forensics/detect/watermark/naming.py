@@ -25,7 +25,7 @@ import numpy as np
 from forensics.detect.watermark.agencies import AGENCIES, GENERIC, ORDINARY, UNKNOWN_AGENCY, WHOLE
 from forensics.detect.watermark.garble import distance, fold, partial_distance, strangers
 from forensics.detect.watermark.lattice import Lattice, find_lattice
-from forensics.detect.watermark.readings import Reading, read_view, views
+from forensics.detect.watermark.readings import Reading, read_passes
 
 if TYPE_CHECKING:
     from forensics.detect.ocr import TextReader
@@ -152,8 +152,10 @@ def name_mark(
         )
     readings: list[Reading] = []
     verdict = None
-    for view in views(image, mask, box, lattice):
-        readings += read_view(view, image.shape[:2], reader)
+    for more in read_passes(image, mask, box, lattice, reader):
+        if not more:
+            continue
+        readings += more
         verdict = decide(readings, brand_scores or {})
         if verdict is not None:
             break
@@ -230,17 +232,30 @@ def _nearest(text: str, agency: str, cut_start: bool, cut_end: bool, helped: boo
     for name in AGENCIES[agency].spellings:
         limit, letters = near_limit(name), len(fold(name))
         if (cut_start or cut_end) and len(folded) > _LEAST_LETTERS and strangers(name, text) <= _STRANGERS / 2:
-            part, share = partial_distance(text, name, cut_start=cut_start, cut_end=cut_end)
+            least = near_limit(folded)
+            part, share = partial_distance(text, name, cut_start=cut_start, cut_end=cut_end, most=least)
             # what is left of a cut word has to be as much like a name as a whole word of its length
-            known = not helped and _ordinary(text, part)
-            if _SHARE <= share < 1.0 and part <= near_limit(folded) and not known:
+            if _SHARE <= share < 1.0 and part <= least and (helped or not _ordinary(text, part)):
                 best = min(best, (part, _over(part, limit)), key=lambda pair: pair[1])
         if abs(len(folded) - letters) <= _LENGTHS and strangers(text, name) <= _STRANGERS:
-            found = distance(text, name)
+            found = distance(text, name, most=_LIKELY * limit)
+            if found > 0.0 and _end_of_another(folded, agency, cut_start, cut_end):
+                continue
             relative = _over(found, limit)
             if relative < best[1] and relative <= _LIKELY and not (found > 0.0 and _ordinary(text, found)):
                 best = (found, relative)
     return best
+
+
+def _end_of_another(folded: str, agency: str, cut_start: bool, cut_end: bool) -> bool:
+    """Whether a word that the frame cuts is what it leaves of another agency's name: *rstock* is no *istock*."""
+    return any(
+        fold(name) != folded
+        and ((cut_start and fold(name).endswith(folded)) or (cut_end and fold(name).startswith(folded)))
+        for other, words in AGENCIES.items()
+        if other != agency
+        for name in words.spellings
+    )
 
 
 def _over(found: float, limit: float) -> float:
@@ -266,7 +281,7 @@ def _words(reading: Reading, neighbours: Sequence[Reading]) -> Iterator[tuple[st
 def _ordinary(text: str, found: float) -> bool:
     """Whether an ordinary word is as near to the text as an agency at distance ``found`` is."""
     return any(
-        distance(text, word) <= found
+        distance(text, word, most=found) <= found
         for word in ORDINARY
         if abs(len(word) - len(text)) <= _LENGTHS and strangers(text, word) <= _STRANGERS
     )
@@ -329,7 +344,7 @@ def _beside(agency: str, readings: Sequence[Reading]) -> bool:
 
 def _says(reading: Reading, said: str) -> float:
     """Return the distance of the nearest words of a line to a phrase."""
-    return min((distance(text, said) for text, *_ in _words(reading, ())), default=1.0)
+    return min((distance(text, said, most=_SAID) for text, *_ in _words(reading, ())), default=1.0)
 
 
 def _places(readings: Sequence[Reading]) -> int:
