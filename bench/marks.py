@@ -50,6 +50,8 @@ BEARING = frozenset(
     }
 )
 """Reference photographs that bear a mark or a photographer's credit themselves; seen by eye."""
+SIDES = (160, 192, 224, 256)
+"""Sides in pixels at which the larger pictures of the synthetic set are spoilt: a third of the set is at 128 px."""
 PLAIN = re.compile(r"crop90|crop50|resize|jpeg|grayscale|color_jitter|blur|noise|aspect|hflip|pad|rotate15")
 
 
@@ -339,8 +341,12 @@ def others(part: str, given: argparse.Namespace) -> None:
     """Run another part's own benchmark, which prints what it measures."""
     fonts = [word for folder in given.fonts for word in ("--fonts", folder)]
     data = [word for folder in given.data for word in ("--data", folder)]
+    unseen: list[Path | str] = []
+    if (references := given.shared / "bench" / "copies" / "references").is_dir():
+        unseen = ["--unseen", references, *(["--leave-out", given.backgrounds] if given.backgrounds else [])]
+    sheets = given.shared / "samples" / "rudalle"
     arguments = {
-        "discovery": [*given.data, *fonts, "--sheets", given.shared / "samples" / "rudalle"],
+        "discovery": [*dict.fromkeys(given.data), *fonts, "--held-out", *unseen, "--sheets", sheets],
         "memes": [given.shared / "bench" / "memes", "--work", given.work],
         "covers": [*data, *fonts],
     }[part]
@@ -370,7 +376,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows += rudalle(marks, given.shared / "samples" / "rudalle", misses)
         rows += previews(marks, given.shared / "samples" / "watermarks", misses)
     if "synthetic" in parts and given.data:
-        recipe = Recipe(seed=7, held_out=True, codes=1.0, faint=0.5, small=1 / 3)
+        recipe = Recipe(seed=7, held_out=True, codes=1.0, faint=0.5, small=1 / 3, sides=SIDES)
         make = composer(given.data, recipe, fonts=given.fonts)
         rows += synthetic(MarkModel(), marks, make, given.count, misses)
     if "photographs" in parts and (given.shared / "bench" / "copies").is_dir():

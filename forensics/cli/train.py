@@ -224,7 +224,9 @@ def watermark(
 
 def _run(flow: Callable[..., TrainResult], quiet: bool, **settings: Any) -> None:
     from forensics.cli.progress import progress_bar
+    from forensics.train.memory import keep_memory
 
+    keep_memory()
     with progress_bar(quiet=quiet) as progress:
         result = flow(**settings, progress=progress)
     _tell(result)

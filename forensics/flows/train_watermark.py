@@ -175,9 +175,11 @@ def _recipe(training: WatermarkTraining, *, held_out: bool = False) -> Recipe:
 
     return Recipe(
         seed=training.loop.seed,
+        marked=training.marked,
         faint=training.faint,
         small=training.small,
         spoilt=training.spoilt,
+        codes=training.codes,
         distractors=training.distractors,
         held_out=held_out,
     )

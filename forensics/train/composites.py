@@ -3,7 +3,8 @@
 A composite is a function of the seed and its number alone: a background is cut and scaled, may get what looks like a
 mark and is none, may get a mark, may be spoilt as a generator spoils (its own codes, a warp on the latents' grid, mixed
 patches, a low-pass, other letters), is compressed, and is scaled as the detector scales. What is spoilt, compressed and
-scaled is so whether marked or not: none of it may tell the two apart.
+scaled is so whether marked or not: none of it may tell the two apart. A marked one comes with its twin, the same
+picture by the same chances without the mark: side by side they show a network what a faint mark changes, and what not.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ VISIBLE_CONTRAST = 0.5
 """Local standard deviations of the ground (and six grey levels) by which a mark's fifth that shows most must differ."""
 _FLOOR = 6.0
 _WINDOWS = 32
-_SIDES = (128, 128, 128, 128, 128, 128, 160, 160, 192, 256)
+_SMALL_SIDE = 128
 
 Codec = Callable[["UInt8Array"], "UInt8Array"]
 
@@ -63,6 +64,9 @@ class Recipe:
         Share that looks as if generated, of marked and unmarked alike.
     codes : float
         Share of the spoilt that go through a generator's codes, where there are any; the others are warped.
+    sides : tuple of int
+        Sides in pixels, multiples of 16, at which pictures of more than about 128 px are spoilt, one by chance; the
+        smaller ones are at 128.
     small : float
         Share whose pictures are about 128 px.
     faint : float
@@ -77,6 +81,7 @@ class Recipe:
     marked: float = 0.5
     spoilt: float = 0.5
     codes: float = 0.45
+    sides: tuple[int, ...] = (128, 128, 160, 192, 224, 256)
     small: float = 0.34
     faint: float = 0.4
     distractors: float = 0.5
@@ -91,8 +96,13 @@ class Composite:
     ----------
     image : ndarray
         (256, 256, 3) uint8 RGB: a window of the picture as the detector scales it.
+    twin : ndarray, optional
+        As ``image``, without the mark: what would have become of the picture by the same chances. None where
+        ``presence`` is not 1.
     mask, lines : ndarray
         (64, 64) uint8, how much of each place the mark covers, and where lines make that undecided.
+    inside : tuple of int
+        Rows and columns of ``mask`` up to which the window holds the picture; beyond, its edge is continued.
     presence : int
         1, 0, or -1 where only a trace of a mark reaches into the window, or none can be seen any more.
     brand : int
@@ -114,8 +124,10 @@ class Composite:
     """
 
     image: UInt8Array
+    twin: UInt8Array | None
     mask: UInt8Array
     lines: UInt8Array
+    inside: tuple[int, int]
     presence: int
     brand: int
     whole: UInt8Array
@@ -169,20 +181,25 @@ def compose(
         made = _visibly(picture, mark, rng)
         picture, mask, lines = made.image, made.mask, made.lines
         owner, opacity, layout = mark.brand, mark.opacity, mark.layout
-    used = codec if look == "codes" else None
-    twin = _twin(bare, rng, used, spoilt=spoilt) if marked else picture
+    side = 0
     if spoilt:
-        picture, mask, lines = _spoil(picture, mask, lines, rng, used)
+        side = int(rng.choice(recipe.sides)) if not small else _SMALL_SIDE
+    used = codec if look == "codes" else None
+    twin = _twin(bare, rng, used, side=side) if marked else picture
+    if spoilt:
+        picture, mask, lines = _spoil(picture, mask, lines, rng, used, side=side)
     picture = _wear(picture, rng)
     contrast = _contrast(picture, twin, mask) if marked else 0.0
-    image, fed_mask, fed_lines = _window(picture, mask, lines, rng)
+    (image, fed_twin, fed_mask, fed_lines), inside = _window(picture, twin, mask, lines, rng)
     share = float((fed_mask > 127).mean())
     decided = share == 0 or (share >= _TRACE and contrast >= VISIBLE_CONTRAST)
     presence = int(share > 0) if decided else _NONE
     return Composite(
         image=image,
+        twin=fed_twin if presence == 1 else None,
         mask=_coarse(fed_mask),
         lines=_coarse(fed_lines),
+        inside=inside,
         presence=presence,
         brand=BRAND_NAMES.index(owner) if presence == 1 else _NONE,
         whole=picture,
@@ -221,12 +238,12 @@ def _cut(picture: UInt8Array, rng: np.random.Generator, *, small: bool) -> UInt8
     return np.ascontiguousarray(np.clip(made * gain + rng.uniform(-15, 15), 0, 255).astype(np.uint8))
 
 
-def _twin(bare: UInt8Array, rng: np.random.Generator, codec: Codec | None, *, spoilt: bool) -> UInt8Array:
+def _twin(bare: UInt8Array, rng: np.random.Generator, codec: Codec | None, *, side: int) -> UInt8Array:
     """Return what would have become of the picture without its mark, by the same chances; ``rng`` stays as it is."""
     again = copy.deepcopy(rng)
-    if spoilt:
+    if side:
         nothing = np.zeros(bare.shape[:2], np.uint8)
-        bare, _, _ = _spoil(bare, nothing, nothing, again, codec)
+        bare, _, _ = _spoil(bare, nothing, nothing, again, codec, side=side)
     return _wear(bare, again)
 
 
@@ -258,13 +275,18 @@ def _visibly(picture: UInt8Array, mark: StockMark, rng: np.random.Generator) -> 
 
 
 def _spoil(
-    picture: UInt8Array, mask: UInt8Array, lines: UInt8Array, rng: np.random.Generator, codec: Codec | None
+    picture: UInt8Array,
+    mask: UInt8Array,
+    lines: UInt8Array,
+    rng: np.random.Generator,
+    codec: Codec | None,
+    *,
+    side: int,
 ) -> tuple[UInt8Array, UInt8Array, UInt8Array]:
     """Spoil a picture as a generator does, at a generator's size."""
     import cv2
 
     height, width = picture.shape[:2]
-    side = int(rng.choice(_SIDES))
     if codec is not None or max(height, width) > side:
         size = (side, side) if codec is not None else _scaled(width, height, side)
         picture, mask, lines = (
@@ -314,22 +336,23 @@ def _wear(picture: UInt8Array, rng: np.random.Generator) -> UInt8Array:
 
 
 def _window(
-    picture: UInt8Array, mask: UInt8Array, lines: UInt8Array, rng: np.random.Generator
-) -> tuple[UInt8Array, UInt8Array, UInt8Array]:
+    picture: UInt8Array, twin: UInt8Array, mask: UInt8Array, lines: UInt8Array, rng: np.random.Generator
+) -> tuple[list[UInt8Array], tuple[int, int]]:
     """Scale as the detector does and cut a window; what is narrower is continued by its last row or column."""
     import cv2
 
     fed = feed(picture)
     height, width = fed.shape[:2]
-    layers = [fed, *(cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR) for layer in (mask, lines))]
+    truth = (cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR) for layer in (mask, lines))
+    layers = [fed, feed(twin), *truth]
     down, right = max(0, WINDOW - height), max(0, WINDOW - width)
     if down or right:
-        edges = (cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT, cv2.BORDER_CONSTANT)
+        edges = (cv2.BORDER_REPLICATE, cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT, cv2.BORDER_CONSTANT)
         layers = [cv2.copyMakeBorder(layer, 0, down, 0, right, edge) for layer, edge in zip(layers, edges, strict=True)]
     y = int(rng.integers(max(1, layers[0].shape[0] - WINDOW + 1)))
     x = int(rng.integers(max(1, layers[0].shape[1] - WINDOW + 1)))
-    image, fed_mask, fed_lines = (layer[y : y + WINDOW, x : x + WINDOW] for layer in layers)
-    return np.ascontiguousarray(image), fed_mask, fed_lines
+    cut = [np.ascontiguousarray(layer[y : y + WINDOW, x : x + WINDOW]) for layer in layers]
+    return cut, (min(height, WINDOW) // _STRIDE, min(width, WINDOW) // _STRIDE)
 
 
 def _coarse(mask: UInt8Array) -> UInt8Array:

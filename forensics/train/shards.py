@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,36 @@ if TYPE_CHECKING:
     from forensics.train.composites import Composite
     from forensics.types import UInt8Array
 
-__all__ = ["SHARD", "Shards"]
+__all__ = ["SHARD", "Sample", "Shards"]
 
 SHARD = 128
 """Samples a file."""
+_NAMES = ("images", "twins", "masks", "labels")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sample:
+    """What is kept of a composite for training.
+
+    Attributes
+    ----------
+    image : ndarray
+        (256, 256, 3) uint8 RGB.
+    twin : ndarray, optional
+        (256, 256, 3) uint8 RGB, the same without its mark; None where it has none.
+    mask : ndarray
+        (2, 64, 64) uint8: the mark, and lines that are neither mark nor ground.
+    inside : tuple of int
+    presence, brand : int
+        As of :class:`~forensics.train.composites.Composite`.
+    """
+
+    image: UInt8Array
+    twin: UInt8Array | None
+    mask: UInt8Array
+    inside: tuple[int, int]
+    presence: int
+    brand: int
 
 
 class Shards:
@@ -26,7 +53,7 @@ class Shards:
 
     def __init__(self, folder: Path, make: Callable[[int], Composite]) -> None:
         self.folder, self._make = folder, make
-        self._open: dict[int, tuple[UInt8Array, UInt8Array, NDArray[np.int64]]] = {}
+        self._open: dict[int, tuple[UInt8Array, UInt8Array, UInt8Array, NDArray[np.int64]]] = {}
 
     def path(self, shard: int) -> Path:
         """Where a shard's images lie; its truth lies beside them and is written first."""
@@ -38,9 +65,18 @@ class Shards:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         made = [self._make(shard * SHARD + number) for number in range(SHARD)]
+        twins = [item.twin for item in made if item.twin is not None]
+        places = np.cumsum([item.twin is not None for item in made]) - 1
         arrays: dict[str, NDArray[Any]] = {
             "masks": np.stack([np.stack((item.mask, item.lines)) for item in made]),
-            "labels": np.array([(item.presence, item.brand) for item in made], np.int64),
+            "labels": np.array(
+                [
+                    (item.presence, item.brand, place if item.twin is not None else -1, *item.inside)
+                    for item, place in zip(made, places.tolist(), strict=True)
+                ],
+                np.int64,
+            ),
+            "twins": np.stack(twins) if twins else np.zeros((0, *made[0].image.shape), np.uint8),
             "images": np.stack([item.image for item in made]),
         }
         for name, array in arrays.items():
@@ -50,16 +86,23 @@ class Shards:
                 np.save(file, array)
             os.replace(part, path)  # noqa: PTH105  atomic
 
-    def row(self, number: int) -> tuple[UInt8Array, UInt8Array, int, int]:
-        """Return image (256, 256, 3), mask and lines (2, 64, 64), presence and brand of a composite."""
+    def row(self, number: int) -> Sample:
+        """Return what is kept of a composite."""
         shard, place = divmod(number, SHARD)
         if shard not in self._open:
             self.write(shard)
             path = self.path(shard)
-            images, masks, labels = (
-                np.load(path.with_name(f"shard-{shard:05d}.{name}.npy"), mmap_mode="r")
-                for name in ("images", "masks", "labels")
+            images, twins, masks, labels = (
+                np.load(path.with_name(f"shard-{shard:05d}.{name}.npy"), mmap_mode="r") for name in _NAMES
             )
-            self._open[shard] = (images, masks, labels)
-        images, masks, labels = self._open[shard]
-        return images[place], masks[place], int(labels[place, 0]), int(labels[place, 1])
+            self._open[shard] = (images, twins, masks, labels)
+        images, twins, masks, labels = self._open[shard]
+        presence, brand, twin, rows, columns = map(int, labels[place])
+        return Sample(
+            image=images[place],
+            twin=twins[twin] if twin >= 0 else None,
+            mask=masks[place],
+            inside=(rows, columns),
+            presence=presence,
+            brand=brand,
+        )

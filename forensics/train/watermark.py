@@ -1,7 +1,8 @@
 """Training the detector of stock marks: mask, presence and brand, on composites that the renderer makes.
 
 The masks' error is counted at each place (cross-entropy) and over each marked picture (Dice, Milletari et al.,
-arXiv:1606.04797), for a mark covers little of a picture. Places where lines alone run are not counted.
+arXiv:1606.04797), for a mark covers little of a picture. Places where lines alone run are not counted. A marked picture
+is shown beside its twin without the mark. Training begins on small crops, of which more are seen in the same time.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from forensics.train.composites import BRAND_NAMES, WINDOW
 from forensics.train.loop import LoopConfig, Trained, train
 from forensics.train.mark_network import MarkNetwork, MarkOutput, load_imagenet
 from forensics.train.onnx_file import halve_weights
-from forensics.train.shards import Shards
+from forensics.train.shards import Sample, Shards
 from forensics.types import Progress
 
 if TYPE_CHECKING:
-    from forensics.types import UInt8Array
+    from numpy.typing import NDArray
 
 __all__ = ["WatermarkTraining", "Weights", "cut_batch", "export_onnx", "mark_losses", "new_network", "train_watermark"]
 
@@ -35,6 +36,8 @@ _STRIDE = 4
 _TRACE = 0.004
 """Share of a crop below which its mark is neither one nor none."""
 _UNDECIDED = -1
+_AT_MARK = 0.5
+"""Share of a marked picture's crops that are made to touch the mark."""
 _SMOOTHING = 0.02
 _OPSET = 17
 
@@ -59,36 +62,50 @@ class WatermarkTraining:
     weights : Weights
     composites : int
         How many are made; a longer training sees them again in other crops and tones.
-    crop : int
-        Side in pixels of what the network sees of a composite's 256; a multiple of 32.
+    crop, early_crop : int
+        Side in pixels of what the network sees of a composite's 256, and at first; multiples of 32.
+    early : float
+        Share of the steps that see ``early_crop``.
     pictures : int
         Most that are read of a folder.
     checked : int
         Held-out composites that the trained network is checked on.
     tint : float
         Largest change of brightness and of each colour's gain.
-    faint, small, spoilt, distractors : float
+    marked, faint, small, spoilt, codes, distractors : float
         As in :class:`~forensics.train.composites.Recipe`.
     """
 
     loop: LoopConfig
     weights: Weights
-    composites: int = 28160
+    composites: int = 48000
     crop: int = 224
+    early_crop: int = 128
+    early: float = 0.6
     pictures: int = 1500
     checked: int = 600
     tint: float = 0.15
-    faint: float = 0.4
+    marked: float = 0.62
+    faint: float = 0.45
     small: float = 0.34
     spoilt: float = 0.5
+    codes: float = 0.6
     distractors: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.crop % 32 or not 32 <= self.crop <= WINDOW or self.composites < 1 or self.pictures < 1:
+        for name in ("crop", "early_crop"):
+            side = getattr(self, name)
+            if side % 32 or not 32 <= side <= WINDOW:
+                raise UsageError(f"{name} {side} given; a multiple of 32 up to {WINDOW} accepted")
+        if self.composites < 1 or self.pictures < 1 or not 0 <= self.early <= 1:
             raise UsageError(
-                f"crop {self.crop}, composites {self.composites}, pictures {self.pictures} given; a multiple of 32 up "
-                f"to {WINDOW}, and 1 or more accepted"
+                f"composites {self.composites}, pictures {self.pictures}, early {self.early} given; 1 or more, and a "
+                "share from 0 to 1 accepted"
             )
+
+    def crop_at(self, step: int) -> int:
+        """Return the side in pixels of a step's crops; steps are counted from 0."""
+        return self.early_crop if step < self.early * self.loop.steps else self.crop
 
 
 def new_network(seed: int, imagenet: Path | None) -> MarkNetwork:
@@ -138,7 +155,11 @@ def train_watermark(
     network = new_network(training.loop.seed, imagenet).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def step_loss(chosen: Tensor, generator: torch.Generator) -> Mapping[str, Tensor]:
-        batch = cut_batch([shards.row(number) for number in chosen.tolist()], training, generator)
+        # draws are numbered through, so the first one's number tells the step
+        draws = chosen.tolist()
+        samples = [shards.row(draw % training.composites) for draw in draws]
+        crop = training.crop_at(draws[0] // training.loop.batch)
+        batch = cut_batch(samples, generator, crop=crop, tint=training.tint)
         pixels, mask, lines, presence, brand = (part.to(device) for part in batch)
         output = network(pixels.contiguous(memory_format=torch.channels_last))
         return mark_losses(output, mask, lines, presence, brand, training.weights)
@@ -146,7 +167,7 @@ def train_watermark(
     trained = train(
         network,
         step_loss,
-        repeats=[1] * training.composites,
+        repeats=[1] * (training.loop.steps * training.loop.batch),
         config=training.loop,
         out=out,
         in_order=True,
@@ -159,31 +180,65 @@ def train_watermark(
 
 
 def cut_batch(
-    rows: Sequence[tuple[UInt8Array, UInt8Array, int, int]], training: WatermarkTraining, generator: torch.Generator
+    samples: Sequence[Sample], generator: torch.Generator, *, crop: int, tint: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return pixels (b, 3, s, s) float32 in [0, 255], mask and lines (b, s/4, s/4) in [0, 1], presence, brand (b,).
 
-    A crop is shifted by whole cells of the mask. One that holds a trace of its picture's mark alone is undecided.
+    A crop is shifted by whole cells of the mask. One that holds a trace of its picture's mark alone is undecided. After
+    the n samples follow the twins of those whose crop is marked: the same crop in the same tone without the mark.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    generator : torch.Generator
+        The only source of chance.
+    crop : int
+        Side in pixels, a multiple of 32.
+    tint : float
+        Largest change of brightness and of each colour's gain.
     """
-    cells = training.crop // _STRIDE
-    free = WINDOW // _STRIDE - cells + 1
-    corners = torch.randint(free, (len(rows), 2), generator=generator).tolist()
-    pixels, masks, labels = [], [], []
-    for (image, truth, presence, brand), (row, column) in zip(rows, corners, strict=True):
-        y, x = row * _STRIDE, column * _STRIDE
-        pixels.append(np.array(image[y : y + training.crop, x : x + training.crop]))
-        mask = np.array(truth[:, row : row + cells, column : column + cells])
+    cells = crop // _STRIDE
+    chances = torch.rand((len(samples), 4), generator=generator).tolist()
+    gain = 1 + tint * (2 * torch.rand((len(samples), 3, 1, 1), generator=generator) - 1)
+    shift = 255 * tint * (torch.rand((len(samples), 1, 1, 1), generator=generator) - 0.5)
+    pixels, masks, labels, twins, twin_of = [], [], [], [], []
+    for place, (sample, chance) in enumerate(zip(samples, chances, strict=True)):
+        row, column = _corner(sample, cells, chance)
+        part = (slice(row * _STRIDE, row * _STRIDE + crop), slice(column * _STRIDE, column * _STRIDE + crop))
+        mask = np.array(sample.mask[:, row : row + cells, column : column + cells])
+        presence, brand = sample.presence, sample.brand
+        if float((mask[0] > 127).mean()) < _TRACE:
+            presence, brand = _UNDECIDED if mask.any() else 0, _UNDECIDED
+        elif sample.twin is not None:
+            twins.append(np.array(sample.twin[part]))
+            twin_of.append(place)
+        pixels.append(np.array(sample.image[part]))
         masks.append(mask)
-        share = float((mask[0] > 127).mean())
-        if share < _TRACE:
-            presence, brand = _UNDECIDED if mask.any() else 0, _UNDECIDED  # noqa: PLW2901
         labels.append((presence, brand))
-    batch = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float()
-    gain = 1 + training.tint * (2 * torch.rand((len(rows), 3, 1, 1), generator=generator) - 1)
-    shift = 255 * training.tint * (torch.rand((len(rows), 1, 1, 1), generator=generator) - 0.5)
-    truth_masks = torch.from_numpy(np.stack(masks)).float() / 255
+    masks += [np.zeros_like(masks[0])] * len(twins)
+    labels += [(0, _UNDECIDED)] * len(twins)
+    order = [*range(len(samples)), *twin_of]
+    batch = torch.from_numpy(np.stack(pixels + twins)).permute(0, 3, 1, 2).float()
+    truth = torch.from_numpy(np.stack(masks)).float() / 255
     chosen = torch.tensor(labels)
-    return (batch * gain + shift).clamp(0, 255), truth_masks[:, 0], truth_masks[:, 1], chosen[:, 0], chosen[:, 1]
+    return (batch * gain[order] + shift[order]).clamp(0, 255), truth[:, 0], truth[:, 1], chosen[:, 0], chosen[:, 1]
+
+
+def _corner(sample: Sample, cells: int, chances: Sequence[float]) -> tuple[int, int]:
+    """Return row and column of a crop's first cell: inside the picture where it is large enough, often at its mark."""
+    lasts = [max(0, length - cells) for length in sample.inside]
+    ranges = [(0, last) for last in lasts]
+    if chances[0] < _AT_MARK:
+        places: NDArray[np.intp] = np.argwhere(sample.mask[0] > 127)
+        if len(places):
+            # this place of the mark must be inside the crop
+            at = places[int(chances[1] * len(places))].tolist()
+            least = [min(max(0, place - cells + 1), last) for place, last in zip(at, lasts, strict=True)]
+            ranges = [(low, max(low, min(place, last))) for low, place, last in zip(least, at, lasts, strict=True)]
+    row, column = (
+        low + int(chance * (high - low + 1)) for (low, high), chance in zip(ranges, chances[2:], strict=True)
+    )
+    return row, column
 
 
 def mark_losses(

@@ -14,7 +14,7 @@ from forensics.train.config import read_config, shipped_config
 from forensics.train.loop import LoopConfig
 from forensics.train.mark_check import check_marks, mask_iou, threshold_at
 from forensics.train.mark_network import MarkNetwork, MarkOutput, load_imagenet
-from forensics.train.shards import SHARD, Shards
+from forensics.train.shards import SHARD, Sample, Shards
 from forensics.train.watermark import (
     WatermarkTraining,
     Weights,
@@ -26,7 +26,7 @@ from forensics.train.watermark import (
 )
 
 TINY = WatermarkTraining(
-    loop=LoopConfig(steps=2, batch=4, lr=1e-3, log_every=1), weights=Weights(), composites=8, crop=64
+    loop=LoopConfig(steps=2, batch=4, lr=1e-3, log_every=1), weights=Weights(), composites=8, crop=64, early_crop=32
 )
 
 
@@ -89,6 +89,30 @@ def test_composites_say_truly_what_they_bear(backgrounds):
     assert {one.look for one in made} == {"plain", "warp"}  # no codes without a codec
 
 
+def test_a_twin_is_the_same_picture_without_its_mark(backgrounds):
+    made = [drawn(backgrounds, Recipe(spoilt=0.5, marked=1.0))(number) for number in range(40)]
+    pairs = [one for one in made if one.twin is not None]
+    assert len(pairs) > 15
+    assert {one.presence for one in made if one.twin is None} <= {0, -1}
+    inside, outside = [], []
+    for one in pairs:
+        change = np.abs(one.image.astype(int) - one.twin).max(2)
+        places = np.kron((one.mask > 127), np.ones((4, 4), bool))
+        free = np.kron((one.mask == 0) & (one.lines == 0), np.ones((4, 4), bool))
+        inside.append(np.percentile(change[places], 80))
+        outside.append(np.median(change[free]) if free.any() else 0)
+    assert np.median(inside) > 15
+    assert np.median(outside) <= 2
+
+
+def test_what_is_spoilt_has_the_sides_that_were_asked_for(backgrounds):
+    sides = []
+    recipe = Recipe(marked=0.0, spoilt=1.0, codes=1.0, sides=(192,), small=0.5)
+    for number in range(12):
+        compose(number, recipe, backgrounds=backgrounds, fonts=[BUNDLED], codec=lambda x: sides.append(len(x)) or x)
+    assert set(sides) == {128, 192}
+
+
 def test_codes_are_used_where_there_are_any(backgrounds):
     sizes = []
 
@@ -112,11 +136,14 @@ def test_shards_are_made_once_and_read_back(backgrounds, tmp_path):
         return drawn(backgrounds)(number % 3)
 
     shards = Shards(tmp_path / "s", make)
-    image, masks, presence, brand = shards.row(SHARD + 1)
-    expected = drawn(backgrounds)((SHARD + 1) % 3)
-    np.testing.assert_array_equal(image, expected.image)
-    np.testing.assert_array_equal(masks, np.stack((expected.mask, expected.lines)))
-    assert (presence, brand) == (expected.presence, expected.brand)
+    for number in range(SHARD, SHARD + 6):
+        kept, expected = shards.row(number), drawn(backgrounds)(number % 3)
+        np.testing.assert_array_equal(kept.image, expected.image)
+        np.testing.assert_array_equal(kept.mask, np.stack((expected.mask, expected.lines)))
+        assert (kept.presence, kept.brand, kept.inside) == (expected.presence, expected.brand, expected.inside)
+        assert (kept.twin is None) == (expected.twin is None) == (expected.presence != 1)
+        if expected.twin is not None:
+            np.testing.assert_array_equal(kept.twin, expected.twin)
     assert calls == list(range(SHARD, 2 * SHARD))
     Shards(tmp_path / "s", make).row(SHARD)
     assert len(calls) == SHARD
@@ -172,20 +199,51 @@ def test_undecided_samples_do_not_count():
     assert float(losses["presence"]) == float(losses["brand"]) == 0.0
 
 
-def test_a_crop_beside_the_mark_has_no_mark():
-    image = np.zeros((256, 256, 3), np.uint8)
+def sample(**changes):
+    """A white picture whose twin is black, its mark in the lower right corner."""
     truth = np.zeros((2, 64, 64), np.uint8)
     truth[0, 57:, 57:] = 255
+    image = np.full((256, 256, 3), 200, np.uint8)
+    kept = Sample(image=image, twin=np.full_like(image, 50), mask=truth, inside=(64, 64), presence=1, brand=4)
+    return replace(kept, **changes)
+
+
+def test_a_crop_beside_the_mark_has_no_mark_and_no_twin():
     generator = torch.Generator().manual_seed(0)
-    rows = [(image, truth, 1, 4)] * 40
-    pixels, mask, _, presence, brand = cut_batch(rows, replace(TINY, crop=224), generator)
-    assert pixels.shape == (40, 3, 224, 224)
-    assert mask.shape == (40, 56, 56)
+    pixels, mask, _, presence, brand = cut_batch([sample()] * 60, generator, crop=224, tint=0.15)
+    marked = int((presence[:60] == 1).sum())
+    assert 0 < marked < 60
+    assert pixels.shape == (60 + marked, 3, 224, 224)
+    assert mask.shape == (60 + marked, 56, 56)
     seen = (mask > 0.5).float().mean((1, 2))
     assert set(presence.tolist()) == {-1, 0, 1}
     assert ((presence == 1) == (seen >= 0.004)).all()
     assert ((presence == 0) == (seen == 0)).all()
     assert ((brand == 4) == (presence == 1)).all()
+    assert (presence[60:] == 0).all()
+    # the twins, dark where the pictures are bright, in the same tones
+    assert float(pixels[:60].mean()) > 150
+    assert float(pixels[60:].mean()) < 100
+    untinted, *_ = cut_batch([sample()], torch.Generator().manual_seed(3), crop=256, tint=0.0)
+    assert untinted.unique().tolist() == [50.0, 200.0]
+
+
+def test_half_of_the_crops_touch_the_mark_and_all_lie_in_the_picture():
+    truth = np.zeros((2, 64, 64), np.uint8)
+    truth[0, 20:24, 2:6] = 255
+    image = np.full((256, 256, 3), 255, np.uint8)
+    image[:, 160:] = 0  # where the window's edge is continued
+    kept = sample(image=image, twin=None, mask=truth, inside=(64, 40))
+    pixels, mask, *_ = cut_batch([kept] * 400, torch.Generator().manual_seed(1), crop=64, tint=0.0)
+    assert float(pixels.min()) == 255
+    # by chance alone the mark is touched in 19 of 49 rows and 6 of 25 columns: 9 %
+    touched = (mask > 0.5).flatten(1).any(1).float().mean()
+    assert 0.47 < float(touched) < 0.62
+
+
+def test_training_begins_on_small_crops():
+    training = replace(TINY, loop=replace(TINY.loop, steps=10), early=0.6)
+    assert [training.crop_at(step) for step in range(10)] == [32] * 6 + [64] * 4
 
 
 def test_a_training_goes_on_and_is_exported_as_it_was(backgrounds, tmp_path):
@@ -244,8 +302,13 @@ def test_the_shipped_configuration_is_read():
     assert training.crop % 32 == 0
     short = read_config(shipped_config("watermark"), WatermarkTraining, short=True)
     assert short.loop.steps < 50
-    with pytest.raises(UsageError, match="crop 100"):
-        replace(training, crop=100)
+    for change, said in (
+        ({"crop": 100}, "crop 100"),
+        ({"early_crop": 0}, "early_crop 0"),
+        ({"early": 1.5}, "early 1.5"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            replace(training, **change)
 
 
 def test_backgrounds_draw_from_each_folder_alike():
