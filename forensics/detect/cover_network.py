@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forensics.embed.runtime import threads as default_threads
-from forensics.errors import WeightsError
+from forensics.detect.network_file import NetworkFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,13 +47,12 @@ class CoverModel:
     """
 
     def __init__(self, path: Path | None = None, *, threads: int | None = None) -> None:
-        self.path = path or _SHIPPED
-        self._threads = threads
+        self.file = NetworkFile(path or _SHIPPED, detector="cover", fits=_fits, threads=threads)
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """Of the file, hex."""
-        return hashlib.sha256(self._bytes()).hexdigest()
+        return self.file.sha256
 
     def chances(self, pixels: Sequence[UInt8Array], layouts: Sequence[FloatArray]) -> FloatArray:
         """Return (n, K) float32 of n images as :func:`to_pixels` gives them and their layout measures.
@@ -69,37 +65,10 @@ class CoverModel:
         if not pixels:
             return np.empty((0, len(CLASSES)), np.float32)
         given = {"image": np.stack(pixels), "layout": np.stack(layouts).astype(np.float32)}
-        (result,) = self._session.run(None, given)
+        (result,) = self.file.session.run(None, given)
         return np.asarray(result, np.float32)
 
-    @cached_property
-    def _session(self) -> Any:
-        import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads or default_threads()
-        options.log_severity_level = 3
-        try:
-            session = onnxruntime.InferenceSession(self._bytes(), options, providers=["CPUExecutionProvider"])
-            fits = [item.name for item in session.get_inputs()] == ["image", "layout"]
-            fits = fits and session.get_outputs()[0].shape[-1] == len(CLASSES)
-        except WeightsError:
-            raise
-        except Exception as error:  # ONNX Runtime raises whatever it meets
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise WeightsError(f"{self.path} cannot be read as a cover detector: {reason}") from error
-        if not fits:
-            raise WeightsError(f"{self.path} is another network; a cover.onnx of `forensics train cover` accepted")
-        return session
-
-    def _bytes(self) -> bytes:
-        try:
-            return self.path.read_bytes()
-        except OSError as error:
-            raise WeightsError(
-                f"the cover detector {self.path} cannot be read ({error.strerror}); install the program anew, or train "
-                "it with: forensics train cover"
-            ) from error
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_session"}
+def _fits(session: Any) -> bool:
+    inputs = [item.name for item in session.get_inputs()]
+    return inputs == ["image", "layout"] and session.get_outputs()[0].shape[-1] == len(CLASSES)

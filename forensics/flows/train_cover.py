@@ -12,12 +12,11 @@ from forensics.flows.train import TrainResult
 from forensics.train.config import read_config, shipped_config
 
 if TYPE_CHECKING:
-    from forensics.generate.rudalle.vqgan import Vqgan
     from forensics.train.cover import CoverFeatures, CoverTraining, FeatureFunction
     from forensics.train.cover_samples import CoverSample, Repaint
-    from forensics.types import Progress, UInt8Array
+    from forensics.types import Progress
 
-__all__ = ["repaint_with", "train_cover"]
+__all__ = ["train_cover"]
 
 _LEARNT, _HELD_OUT = 0, 1
 
@@ -58,16 +57,14 @@ def train_cover(
     SourceError, UsageError, MissingExtraError
         If a folder has no pictures or typefaces, ``out`` holds another run, or a package of the extra ``train`` misses.
     """
-    from forensics.generate import GeneratorOptions, create
-    from forensics.generate.rudalle.generator import RudalleGenerator
     from forensics.train import cover as recipe
+    from forensics.train.codec import codec_for
     from forensics.train.efficientnet_lite import efficientnet_lite0, imagenet_weights
     from forensics.weights import sha256_of
 
     training = read_config(config or shipped_config("cover"), recipe.CoverTraining, short=short)
     network = recipe.CoverNetwork(efficientnet_lite0())
-    generator = create(model, GeneratorOptions())
-    repaint = repaint_with(generator.vqgan) if isinstance(generator, RudalleGenerator) else None
+    repaint = codec_for(model)
     run = out / "training" / "cover"
     function = recipe.feature_function(network, run / "features.onnx")
     made = [
@@ -109,18 +106,6 @@ def train_cover(
         "size": f"{path.stat().st_size / 1e6:.1f} MB",
     }
     return TrainResult(model=path, run=run, facts=facts)
-
-
-def repaint_with(vqgan: Vqgan) -> Repaint:
-    """Return what encodes a picture, (H, W, 3) uint8 with sides in multiples of the codes' cells, and decodes it."""
-    import torch
-
-    def repaint(image: UInt8Array) -> UInt8Array:
-        pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
-        drawn = vqgan.decode(vqgan.encode(pixels))[0].permute(1, 2, 0)
-        return (drawn * 255).round().to(torch.uint8).cpu().numpy()
-
-    return repaint
 
 
 def _features(

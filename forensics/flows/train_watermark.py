@@ -156,15 +156,12 @@ def composer(
 
     @cache
     def parts() -> dict[str, Any]:
-        from forensics.generate import GeneratorOptions, create
-        from forensics.generate.rudalle.generator import RudalleGenerator
-        from forensics.train.codec import codec_of
+        from forensics.train.codec import codec_for
 
-        generator = create(model, GeneratorOptions())
         return {
             "backgrounds": read_backgrounds(data, held_out=recipe.held_out, most=most, progress=progress),
             "fonts": letters,
-            "codec": codec_of(generator.vqgan) if isinstance(generator, RudalleGenerator) else None,
+            "codec": codec_for(model),
         }
 
     return lambda number: compose(number, recipe, **parts())

@@ -12,11 +12,20 @@ if TYPE_CHECKING:
     from forensics.generate.rudalle.vqgan import Vqgan
     from forensics.types import UInt8Array
 
-__all__ = ["codec_of"]
+__all__ = ["codec_for", "codec_of"]
+
+
+def codec_for(model: str) -> Callable[[UInt8Array], UInt8Array] | None:
+    """Return :func:`codec_of` a generator's VQGAN, by the generator's name; None where it has none."""
+    from forensics.generate import GeneratorOptions, create
+    from forensics.generate.rudalle.generator import RudalleGenerator
+
+    generator = create(model, GeneratorOptions())
+    return codec_of(generator.vqgan) if isinstance(generator, RudalleGenerator) else None
 
 
 def codec_of(network: Vqgan) -> Callable[[UInt8Array], UInt8Array]:
-    """Return a function from (S, S, 3) uint8 RGB to the same shape, S a multiple of the network's factor."""
+    """Return a function from (H, W, 3) uint8 RGB to the same shape, the sides multiples of the network's factor."""
     network = network.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()

@@ -6,7 +6,6 @@ chance of a false alarm is counted four times (Bonferroni).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from forensics.detect.network_file import NetworkFile
 from forensics.detect.watermark.feeding import feed, parts
-from forensics.embed.runtime import threads as default_threads
-from forensics.errors import UsageError, WeightsError
+from forensics.errors import UsageError
 
 if TYPE_CHECKING:
     from forensics.types import Box, FloatArray, UInt8Array
@@ -28,6 +27,8 @@ LEAST_SIDE = 24
 """Pixels of the shorter side below which an image has no letters to see."""
 
 _SHIPPED = Path(__file__).parent / "watermark.onnx"
+_BRANDS = "brands"
+"""Entry of the file's metadata with the agencies' names, one a line."""
 _MOST_SLENDER = 8.0
 """Times that one side may be the other's; a longer strip is looked at in its middle."""
 
@@ -69,18 +70,17 @@ class MarkModel:
     """
 
     def __init__(self, path: Path | None = None, *, threads: int | None = None) -> None:
-        self.path = path or _SHIPPED
-        self._threads = threads
+        self.file = NetworkFile(path or _SHIPPED, detector="watermark", fits=_fits, threads=threads)
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """Of the file, hex."""
-        return hashlib.sha256(self._bytes()).hexdigest()
+        return self.file.sha256
 
     @cached_property
     def brands(self) -> tuple[str, ...]:
         """The agencies in the order of the network's outputs."""
-        return tuple(self._session.get_modelmeta().custom_metadata_map["brands"].split("\n"))
+        return tuple(self.file.session.get_modelmeta().custom_metadata_map[_BRANDS].split("\n"))
 
     def look(self, image: UInt8Array, *, enough: float = 1.0) -> MarkOpinion:
         """Return what the network says of an image.
@@ -113,7 +113,7 @@ class MarkModel:
         return _joined(whole, seen, width, height)
 
     def _see(self, image: UInt8Array) -> MarkOpinion:
-        mask, presence, brand = self._session.run(None, {"image": np.ascontiguousarray(feed(image))[None]})
+        mask, presence, brand = self.file.session.run(None, {"image": np.ascontiguousarray(feed(image))[None]})
         return MarkOpinion(
             presence=float(presence[0]),
             score=float(presence[0]),
@@ -133,33 +133,9 @@ class MarkModel:
         mask[top : top + h, left : left + w] = inner.mask
         return MarkOpinion(presence=inner.presence, score=inner.score, mask=mask, brands=inner.brands, in_part=True)
 
-    def _bytes(self) -> bytes:
-        try:
-            return self.path.read_bytes()
-        except OSError as error:
-            raise WeightsError(
-                f"the mark detector {self.path} cannot be read ({error.strerror}); make it with: "
-                "forensics train watermark"
-            ) from error
 
-    @cached_property
-    def _session(self) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads or default_threads()
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            session = onnxruntime.InferenceSession(self._bytes(), options, providers=["CPUExecutionProvider"])
-        except WeightsError:
-            raise
-        except Exception as error:  # what ONNX Runtime raises on a broken file has no common class
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise WeightsError(f"the mark detector {self.path} is damaged ({reason}); get it again") from error
-        if "brands" not in session.get_modelmeta().custom_metadata_map:
-            raise WeightsError(f"{self.path} is no mark detector; give one of: forensics train watermark")
-        return session
+def _fits(session: Any) -> bool:
+    return _BRANDS in session.get_modelmeta().custom_metadata_map
 
 
 def _joined(whole: MarkOpinion, seen: list[tuple[Box, MarkOpinion]], width: int, height: int) -> MarkOpinion:
