@@ -287,3 +287,15 @@ def test_pieces_of_the_mask_are_read_enlarged_and_the_repeats_where_there_are_an
     lattice = Lattice(steps=((100.0, 0.0), (0.0, 100.0)), confidence=0.9, copies=9)
     assert len(list(read_passes(image, mask, (0, 0, 300, 300), lattice, reader))) == 5
     assert next(read_passes(image, None, (5, 5, 5, 5), None, reader))
+
+
+@pytest.mark.parametrize(("text", "passes"), [("Terravista", 1), ("Terra", 3), ("12345678", 3)])
+def test_a_plain_name_that_is_no_agencys_is_not_looked_at_again(text: str, passes: int) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (100, 100, 3)).astype(np.uint8)
+    mask = np.zeros((25, 25), np.float32)
+    mask[5:9, 2:8] = mask[15:22, 4:22] = 1.0
+    reader = Reads((0.2, 0.2, 0.8, 0.8))
+    reader.readings = lambda image, box: (TextLine(text=text, confidence=0.95, script="latin"),)  # type: ignore[method-assign]
+    named = name_mark(image, mask, (0, 0, 100, 100), None, reader)  # type: ignore[arg-type]
+    assert named.label == UNKNOWN_AGENCY
+    assert reader.searched == passes if passes == 1 else reader.searched >= passes

@@ -56,6 +56,8 @@ _SURE = 0.5
 _AGREES = 0.5
 _CONTRADICTS = 0.9
 """The network's probability from which it agrees with a likely reading, and from which it stands against another."""
+_PLAIN, _PLAIN_LETTERS = 0.93, 6
+"""Mean probability and number of letters from which a line that is no agency's name settles that it is another's."""
 _CLEAN = 0.03
 _LEGIBLE = 0.8
 _VISIBLE = 0.4
@@ -157,7 +159,7 @@ def name_mark(
             continue
         readings += more
         verdict = decide(readings, brand_scores or {})
-        if verdict is not None:
+        if verdict is not None or _says_another(readings, brand_scores or {}):
             break
     text, legibility = _legibility(readings, verdict)
     if verdict is None:
@@ -323,6 +325,18 @@ def decide(readings: Sequence[Reading], scores: Mapping[str, float]) -> tuple[Ma
     if near or places > 1 or scores.get(winner.agency, 0.0) >= _AGREES:
         return winner, places
     return None
+
+
+def _says_another(readings: Sequence[Reading], scores: Mapping[str, float]) -> bool:
+    """Whether what covers most of the mark is plainly a name, and no agency's: no further look will make it one."""
+    first = readings[0].line
+    letters = sum(letter.isalpha() for letter in first.text)
+    plain = letters >= _PLAIN_LETTERS and letters >= 0.8 * len(first.text) and first.confidence >= _PLAIN
+    if not plain or any(scores.get(agency, 0.0) >= _AGREES for agency in AGENCIES):
+        return False
+    if any(_says(readings[0], said) <= _SAID for words in AGENCIES.values() for said in words.beside):
+        return False
+    return not any(match_words(reading) for reading in readings)
 
 
 def _weight(match: Match) -> float:
