@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,6 +132,7 @@ def composer(
     fonts: Sequence[Path] = (),
     model: str = "kvadrat",
     most: int = 1500,
+    without: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Callable[[int], Composite]:
     """Return what makes composite number n; pictures and codes are read when the first one is made.
@@ -144,6 +145,8 @@ def composer(
         With ``held_out`` of what training leaves out.
     most : int
         Pictures that are read of a folder, at most.
+    without : collection of str
+        Names of files that are left out.
     progress : Progress, optional
     """
     from functools import cache
@@ -159,7 +162,9 @@ def composer(
         from forensics.train.codec import codec_for
 
         return {
-            "backgrounds": read_backgrounds(data, held_out=recipe.held_out, most=most, progress=progress),
+            "backgrounds": read_backgrounds(
+                data, held_out=recipe.held_out, most=most, without=without, progress=progress
+            ),
             "fonts": letters,
             "codec": codec_for(model),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,12 +46,17 @@ class Backgrounds:
 
 
 def read_backgrounds(
-    folders: Sequence[Path], *, held_out: bool, most: int, progress: Progress | None = None
+    folders: Sequence[Path],
+    *,
+    held_out: bool,
+    most: int,
+    without: Collection[str] = (),
+    progress: Progress | None = None,
 ) -> Backgrounds:
     """Read pictures, at most ``most`` a folder, in the order of a hash of their names.
 
     Large ones are kept as several cuts. Which are held out is decided by the file's name. Files that cannot be decoded
-    are passed over.
+    are passed over, and those whose names are in ``without``: pictures that bear marks themselves, say.
 
     Raises
     ------
@@ -63,7 +68,7 @@ def read_backgrounds(
         if not folder.is_dir():
             raise SourceError(f"{folder} is no folder; give one with pictures to compose with")
         paths = [path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()]
-        paths = [path for path in paths if is_held_out(path.stem) == held_out]
+        paths = [path for path in paths if is_held_out(path.stem) == held_out and path.name not in without]
         paths.sort(key=lambda path: hashlib.sha256(path.name.encode()).digest())
         pictures: list[bytes] = []
         for path in paths[:most]:

@@ -8,6 +8,7 @@ from PIL import Image
 from forensics.detect.watermark.network import MarkModel
 from forensics.errors import ForensicsError, SourceError, UsageError
 from forensics.render.stock_fonts import BUNDLED
+from forensics.render.stock_names import is_held_out
 from forensics.train.backgrounds import Backgrounds, read_backgrounds
 from forensics.train.composites import BRAND_NAMES, Recipe, compose
 from forensics.train.config import read_config, shipped_config
@@ -54,6 +55,8 @@ def test_every_picture_is_either_seen_or_held_out(pictures):
     assert len(seen) + len(unseen) == 12
     assert len(seen) > len(unseen) > 0
     assert len(read_backgrounds([pictures], held_out=False, most=3)) == 3
+    one = next(path.name for path in sorted(pictures.iterdir()) if not is_held_out(path.stem))
+    assert len(read_backgrounds([pictures], held_out=False, most=50, without={one})) == len(seen) - 1
 
 
 def test_folders_without_pictures_are_named(tmp_path):
