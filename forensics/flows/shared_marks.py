@@ -304,10 +304,11 @@ def _listed(work: Path, plan: Looking, workers: int, progress: Progress | None) 
             if not seen or any(image.sha256 in images for images in found):
                 continue
             best = max(seen, key=lambda one: one.z)
-            found[best.mark][image.sha256] = (image, best)
             picture = picture_file(work, image.sha256)
             if not picture.is_file():
                 picture.write_bytes(best.picture)
+            # what is written need not be kept: a mark may be on every image of a large run
+            found[best.mark][image.sha256] = (image, replace(best, picture=b""))
             labels[best.mark].update({one.label for one in image.spotted if one.kind == "watermark"})
     made = [
         _shared(work, mark, images, label, searched)
