@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from forensics.types import FloatArray, Point, UInt8Array
 
-__all__ = ["Quad", "crop_line", "is_upright", "network_size", "rectangles", "to_input"]
+__all__ = ["Quad", "clockwise", "crop_line", "is_upright", "network_size", "rectangles", "to_input"]
 
 Quad = tuple["Point", "Point", "Point", "Point"]
 """Corners in image pixels, clockwise from the upper left of the text."""
@@ -93,7 +93,7 @@ def rectangles(
             continue
         corners = cv2.boxPoints((centre, (width + 2 * grown, height + 2 * grown), angle)) * scale
         corners = np.clip(corners, 0.0, np.array([image_size[1], image_size[0]], float))
-        found.append((_clockwise(corners), float(score)))
+        found.append((clockwise(corners), float(score)))
     return sorted(found, key=lambda item: (min(p[1] for p in item[0]), min(p[0] for p in item[0])))
 
 
@@ -154,7 +154,7 @@ def _mean_inside(probability: FloatArray, corners: FloatArray) -> float:
     return float(part[inside > 0].mean()) if inside.any() else 0.0
 
 
-def _clockwise(corners: FloatArray) -> Quad:
+def clockwise(corners: FloatArray) -> Quad:
     """Order four corners of a rectangle clockwise, from the one that is the upper left as a reader sees it."""
     by_x = corners[np.argsort(corners[:, 0], kind="stable")]
     left = by_x[:2][np.argsort(by_x[:2, 1], kind="stable")]

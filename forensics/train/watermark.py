@@ -2,7 +2,7 @@
 
 The masks' error is counted at each place (cross-entropy) and over each marked picture (Dice, Milletari et al.,
 arXiv:1606.04797), for a mark covers little of a picture. Places where lines alone run are not counted. A marked picture
-is shown beside its twin without the mark. Training begins on small crops, of which more are seen in the same time.
+is shown beside its twin without the mark.
 """
 
 from __future__ import annotations
@@ -62,10 +62,8 @@ class WatermarkTraining:
     weights : Weights
     composites : int
         How many are made; a longer training sees them again in other crops and tones.
-    crop, early_crop : int
-        Side in pixels of what the network sees of a composite's 256, and at first; multiples of 32.
-    early : float
-        Share of the steps that see ``early_crop``.
+    crop : int
+        Side in pixels of what the network sees of a composite's 256; a multiple of 32.
     pictures : int
         Most that are read of a folder.
     checked : int
@@ -80,8 +78,6 @@ class WatermarkTraining:
     weights: Weights
     composites: int = 48000
     crop: int = 224
-    early_crop: int = 128
-    early: float = 0.6
     pictures: int = 1500
     checked: int = 600
     tint: float = 0.15
@@ -93,19 +89,11 @@ class WatermarkTraining:
     distractors: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("crop", "early_crop"):
-            side = getattr(self, name)
-            if side % 32 or not 32 <= side <= WINDOW:
-                raise UsageError(f"{name} {side} given; a multiple of 32 up to {WINDOW} accepted")
-        if self.composites < 1 or self.pictures < 1 or not 0 <= self.early <= 1:
+        if self.crop % 32 or not 32 <= self.crop <= WINDOW or self.composites < 1 or self.pictures < 1:
             raise UsageError(
-                f"composites {self.composites}, pictures {self.pictures}, early {self.early} given; 1 or more, and a "
-                "share from 0 to 1 accepted"
+                f"crop {self.crop}, composites {self.composites}, pictures {self.pictures} given; a multiple of 32 up "
+                f"to {WINDOW}, and 1 or more accepted"
             )
-
-    def crop_at(self, step: int) -> int:
-        """Return the side in pixels of a step's crops; steps are counted from 0."""
-        return self.early_crop if step < self.early * self.loop.steps else self.crop
 
 
 def new_network(seed: int, imagenet: Path | None) -> MarkNetwork:
@@ -155,11 +143,8 @@ def train_watermark(
     network = new_network(training.loop.seed, imagenet).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def step_loss(chosen: Tensor, generator: torch.Generator) -> Mapping[str, Tensor]:
-        # draws are numbered through, so the first one's number tells the step
-        draws = chosen.tolist()
-        samples = [shards.row(draw % training.composites) for draw in draws]
-        crop = training.crop_at(draws[0] // training.loop.batch)
-        batch = cut_batch(samples, generator, crop=crop, tint=training.tint)
+        samples = [shards.row(number) for number in chosen.tolist()]
+        batch = cut_batch(samples, generator, crop=training.crop, tint=training.tint)
         pixels, mask, lines, presence, brand = (part.to(device) for part in batch)
         output = network(pixels.contiguous(memory_format=torch.channels_last))
         return mark_losses(output, mask, lines, presence, brand, training.weights)
@@ -167,7 +152,7 @@ def train_watermark(
     trained = train(
         network,
         step_loss,
-        repeats=[1] * (training.loop.steps * training.loop.batch),
+        repeats=[1] * training.composites,
         config=training.loop,
         out=out,
         in_order=True,

@@ -1,5 +1,6 @@
 """Naming a mark: the distance on its own, what is near, what is decided, and whole marks where text can be read."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -279,14 +280,35 @@ def test_pieces_of_the_mask_are_read_enlarged_and_the_repeats_where_there_are_an
     mask[5:10, 5:25] = mask[60:65, 45:65] = 1.0
     reader = Reads((0.2, 0.2, 0.8, 0.8))
     passes = list(read_passes(image, mask, (0, 0, 300, 300), None, reader))
-    assert [len(one) for one in passes] == [1, 1, 1, 1]  # whole, two pieces, contrast
-    assert passes[1][0].centre != passes[0][0].centre
-    places = sorted(one[0].centre for one in passes[1:3])
-    assert places[0] == pytest.approx((60, 30), abs=8)
-    assert places[1] == pytest.approx((220, 250), abs=8)
+    assert [len(one) for one in passes] == [1, 2, 1, 1, 1]  # whole, two rectangles, two pieces, contrast
+    lines = sorted(line.centre for line in passes[1])
+    pieces = sorted(one[0].centre for one in passes[2:4])
+    for found in (lines, pieces):
+        assert found[0] == pytest.approx((60, 30), abs=8)
+        assert found[1] == pytest.approx((220, 250), abs=8)
     lattice = Lattice(steps=((100.0, 0.0), (0.0, 100.0)), confidence=0.9, copies=9)
-    assert len(list(read_passes(image, mask, (0, 0, 300, 300), lattice, reader))) == 5
+    assert len(list(read_passes(image, mask, (0, 0, 300, 300), lattice, reader))) == 6
     assert next(read_passes(image, None, (5, 5, 5, 5), None, reader))
+
+
+def test_a_turned_piece_is_read_along_its_own_line() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (256, 256, 3)).astype(np.uint8)
+    mask = np.zeros((64, 64), np.float32)
+    cv2.line(mask, (12, 50), (50, 12), 1.0, 5)
+    passes = list(read_passes(image, mask, (30, 30, 220, 220), None, Reads()))
+    (line,) = passes[1]
+    assert line.centre == pytest.approx((126, 126), abs=8)
+    assert line.length == pytest.approx(4 * np.hypot(38, 38), rel=0.15)
+
+
+def test_a_large_region_is_read_in_tiles_where_the_mark_is() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (800, 1000, 3)).astype(np.uint8)
+    mask = np.zeros((80, 100), np.float32)
+    mask[70:78, 70:98] = 1.0
+    mask[0:2, 0:2] = 0.1
+    passes = list(read_passes(image, mask, (0, 0, 1000, 800), None, Reads((0.2, 0.2, 0.8, 0.8))))
+    assert [len(one) for one in passes] == [1, 0, 1, 1, 1, 1]
+    assert passes[2][0].centre == pytest.approx((775, 620), abs=30)
 
 
 @pytest.mark.parametrize(("text", "passes"), [("Terravista", 1), ("Terra", 3), ("12345678", 3)])

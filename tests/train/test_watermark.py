@@ -27,7 +27,7 @@ from forensics.train.watermark import (
 )
 
 TINY = WatermarkTraining(
-    loop=LoopConfig(steps=2, batch=4, lr=1e-3, log_every=1), weights=Weights(), composites=8, crop=64, early_crop=32
+    loop=LoopConfig(steps=2, batch=4, lr=1e-3, log_every=1), weights=Weights(), composites=8, crop=64
 )
 
 
@@ -244,11 +244,6 @@ def test_half_of_the_crops_touch_the_mark_and_all_lie_in_the_picture():
     assert 0.47 < float(touched) < 0.62
 
 
-def test_training_begins_on_small_crops():
-    training = replace(TINY, loop=replace(TINY.loop, steps=10), early=0.6)
-    assert [training.crop_at(step) for step in range(10)] == [32] * 6 + [64] * 4
-
-
 def test_a_training_goes_on_and_is_exported_as_it_was(backgrounds, tmp_path):
     shards = Shards(tmp_path / "s", lambda number: drawn(backgrounds)(number % 8))
     stopped = replace(TINY, loop=replace(TINY.loop, steps=2))
@@ -305,13 +300,8 @@ def test_the_shipped_configuration_is_read():
     assert training.crop % 32 == 0
     short = read_config(shipped_config("watermark"), WatermarkTraining, short=True)
     assert short.loop.steps < 50
-    for change, said in (
-        ({"crop": 100}, "crop 100"),
-        ({"early_crop": 0}, "early_crop 0"),
-        ({"early": 1.5}, "early 1.5"),
-    ):
-        with pytest.raises(UsageError, match=said):
-            replace(training, **change)
+    with pytest.raises(UsageError, match="crop 100"):
+        replace(training, crop=100)
 
 
 def test_backgrounds_draw_from_each_folder_alike():

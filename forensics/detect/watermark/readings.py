@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forensics.detect.lines import TextLine
+from forensics.detect.text_boxes import clockwise
 from forensics.detect.watermark.lattice import Lattice, averaged, local_contrast
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ _MOST_LINES, _MOST_AGAIN = 6, 4
 _MOST_PIECES, _MOST_OF_PIECE = 3, 2
 _PIECE_SIDE = 384
 """Longer side in pixels at which a piece of the mask is read: letters are small where the region is large."""
+_LARGE, _TILE, _TILES = 700, 0.45, (0.0, 0.275, 0.55)
+"""Longer side in pixels from which a region is read in tiles, their share of it, and where they begin: letters are lost
+where it is reduced."""
+_LEAST_HIGH = 6
+"""Pixels of a line's height below which its letters are none."""
 _LEAST_LESS = 0.7
 """A piece of more than this share of the region's longer side was seen with the region."""
 
@@ -97,13 +103,20 @@ def read_passes(
         return [reading for line in lines for reading in _read(shown, line, image.shape[:2], reader)]
 
     yield read(view.pixels, _MOST_LINES)
-    for piece in [] if mask is None else _pieces(np.asarray(mask, np.float32), box, image.shape[:2]):
-        close = _shown(image, piece, _PIECE_SIDE)
-        if close is not None:
-            lines = sorted(reader.boxes(close.pixels, tallest=math.inf), key=lambda line: -line.score)
-            yield [
-                reading for line in lines[:_MOST_OF_PIECE] for reading in _read(close, line, image.shape[:2], reader)
-            ]
+    if mask is not None:
+        field = np.asarray(mask, np.float32)
+        large = max(box[2] - box[0], box[3] - box[1]) >= _LARGE
+        boxes, lines = (_tiles(field, box, image.shape[:2]), []) if large else _pieces(field, box, image.shape[:2])
+        native = _View(pixels=image, corner=(0, 0), scale=(1.0, 1.0))
+        yield [reading for line in lines for reading in _read(native, line, image.shape[:2], reader)]
+        for close in (_shown(image, piece, _PIECE_SIDE) for piece in boxes):
+            if close is not None:
+                found = sorted(reader.boxes(close.pixels, tallest=math.inf), key=lambda line: -line.score)
+                yield [
+                    reading
+                    for line in found[:_MOST_OF_PIECE]
+                    for reading in _read(close, line, image.shape[:2], reader)
+                ]
     contrast = local_contrast(view.pixels)
     yield read(_as_grey(contrast), _MOST_LINES)
     if lattice is not None and lattice.copies > 1 and lattice.confidence >= _LATTICE:
@@ -165,22 +178,59 @@ def _by_mark(lines: Sequence[TextBox], mask: FloatArray | None) -> list[TextBox]
     return sorted(lines, key=covered, reverse=True)
 
 
-def _pieces(mask: FloatArray, box: Box, shape: tuple[int, ...]) -> list[Box]:
-    """Return the boxes of the mask's largest pieces, in pixels of an image of that shape; none that fill the region."""
+def _pieces(mask: FloatArray, box: Box, shape: tuple[int, ...]) -> tuple[list[Box], list[TextBox]]:
+    """Return the mask's largest pieces in pixels of an image of that shape: boxes, and rectangles as lines of text.
+
+    The network's words are regions, so the smallest rectangle around one often is the line, turned as the line is.
+    Boxes that fill the region are left out.
+    """
     import cv2
 
+    from forensics.detect.ocr import TextBox
+
     if float(mask.max()) <= 0.0:
-        return []
+        return [], []
     reach = max(1, round(0.01 * max(mask.shape)))
     inside = cv2.dilate((mask >= 0.5 * float(mask.max())).astype(np.uint8), np.ones((1, 2 * reach + 1), np.uint8))
-    _, _, pieces, _ = cv2.connectedComponentsWithStats(inside)
-    across, down = shape[1] / mask.shape[1], shape[0] / mask.shape[0]
-    found: list[Box] = []
-    for left, top, wide, high, _ in sorted(pieces[1:].tolist(), key=lambda piece: -piece[4])[:_MOST_PIECES]:
-        if max(wide * across, high * down) < _LEAST_LESS * max(box[2] - box[0], box[3] - box[1]):
-            x, y = int(left * across), int(top * down)
-            found.append((x, y, int((left + wide) * across), int((top + high) * down)))
-    return found
+    contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    scale = np.array([shape[1] / mask.shape[1], shape[0] / mask.shape[0]])
+    boxes: list[Box] = []
+    lines: list[TextBox] = []
+    for contour in sorted(contours, key=cv2.contourArea, reverse=True)[:_MOST_PIECES]:
+        left, top, wide, high = (int(value) for value in cv2.boundingRect(contour))
+        if max(wide * scale[0], high * scale[1]) < _LEAST_LESS * max(box[2] - box[0], box[3] - box[1]):
+            x, y = int(left * scale[0]), int(top * scale[1])
+            boxes.append((x, y, int((left + wide) * scale[0]), int((top + high) * scale[1])))
+        # a contour runs through the middles of its pixels
+        corners = cv2.boxPoints(cv2.minAreaRect((contour + 0.5).astype(np.float32) * scale.astype(np.float32)))
+        if min(np.hypot(*(corners[1] - corners[0])), np.hypot(*(corners[2] - corners[1]))) >= _LEAST_HIGH:
+            lines.append(TextBox(polygon=clockwise(corners), score=1.0))
+    return boxes, lines
+
+
+def _tiles(mask: FloatArray, box: Box, shape: tuple[int, ...]) -> list[Box]:
+    """Return the tiles of a large region that hold most of the mark."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    across, down = mask.shape[1] / shape[1], mask.shape[0] / shape[0]
+
+    def held(tile: Box) -> float:
+        rows, columns = (
+            slice(int(low * scale), int(high * scale))
+            for low, high, scale in ((tile[1], tile[3], down), (tile[0], tile[2], across))
+        )
+        return float(mask[rows, columns].sum())
+
+    tiles = [
+        (
+            int(box[0] + x * width),
+            int(box[1] + y * height),
+            int(box[0] + (x + _TILE) * width),
+            int(box[1] + (y + _TILE) * height),
+        )
+        for y in _TILES
+        for x in _TILES
+    ]
+    return sorted(tiles, key=held, reverse=True)[:_MOST_PIECES]
 
 
 def _as_grey(contrast: FloatArray) -> UInt8Array:
@@ -189,14 +239,13 @@ def _as_grey(contrast: FloatArray) -> UInt8Array:
 
 
 def _read(view: _View, line: TextBox, shape: tuple[int, ...], reader: TextReader) -> list[Reading]:
-    """Read a line of a view of an image of that shape with every alphabet."""
-    rim_x, rim_y = 0.02 * shape[1], 0.02 * shape[0]
+    """Read a line of a view of an image of that shape with every alphabet; the view's edges cut as the image's do."""
     corners = np.array(line.polygon) / view.scale + view.corner
     start, end = corners[[0, 3]].mean(0), corners[[1, 2]].mean(0)
-    cut = [
-        bool(at[0] <= rim_x or at[0] >= shape[1] - rim_x or at[1] <= rim_y or at[1] >= shape[0] - rim_y)
-        for at in (start, end)
-    ]
+    low = np.array(view.corner, float)
+    high = low + np.array(view.pixels.shape[1::-1]) / view.scale
+    rim = 0.02 * np.array(shape[1::-1])
+    cut = [bool((at <= low + rim).any() or (at >= high - rim).any()) for at in (start, end)]
     centre = corners.mean(0)
     return [
         Reading(
