@@ -184,6 +184,7 @@ def _tiled(batch: Batch, among: Sequence[int], free: Sequence[int]) -> SharedMar
         members={},
         p_value=found.p_value,
         repeated=True,
+        vouched=all(batch.masks[number] is not None for number in looked),
     )
     bearing = {looked[place] for place in found.images}
     weakest = min(find_mark(batch.images[number], mark).z for number in bearing)

@@ -114,5 +114,12 @@ def _shifted(mask: UInt8Array, dy: int, dx: int) -> UInt8Array:
 
 
 def least_z(mark: SharedMark, limit: float, *, pointed: bool) -> float:
-    """Return the :attr:`Presence.z` from which a mark is listed in an image to which a network points, or does not."""
-    return limit * (_POINTED if pointed else _PASSED_OVER) if mark.vouched else limit
+    """Return the :attr:`Presence.z` from which a mark is listed in an image to which a network points, or does not.
+
+    A tile's limit is what the weakest of its own images reaches, which is little enough where the network points.
+    """
+    if not mark.vouched:
+        return limit
+    if pointed:
+        return limit if mark.repeated else limit * _POINTED
+    return limit * _PASSED_OVER

@@ -222,6 +222,9 @@ def test_less_is_asked_where_a_network_points_and_more_where_it_does_not(fixed: 
     vouched = replace(mark, vouched=True)
     assert least_z(vouched, 6.0, pointed=True) == pytest.approx(4.0)
     assert least_z(vouched, 6.0, pointed=False) == pytest.approx(8.0)
+    tile = replace(vouched, repeated=True)
+    assert least_z(tile, 6.0, pointed=True) == 6.0
+    assert least_z(tile, 6.0, pointed=False) == pytest.approx(8.0)
 
 
 def test_a_moving_mark_is_drawn_where_a_network_sees_it_beyond_the_estimate(fixed: list[np.ndarray]) -> None:
