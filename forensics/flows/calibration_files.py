@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import forensics
 from forensics.calibration import Calibration
-from forensics.errors import IndexFormatError, IntegrityError, UsageError
+from forensics.errors import IndexFormatError, UsageError
 from forensics.flows.facts import fingerprint
-from forensics.index.storage import sha256_file
+from forensics.index.kept import kept_file
 
 if TYPE_CHECKING:
     from forensics.index import Index
@@ -74,20 +74,16 @@ def read_calibration(index: Index) -> Calibration | None:
     IndexFormatError
         If it cannot be understood.
     """
-    for name, sha256 in index.manifest.calibration.items():
-        if not name.startswith(f"{CALIBRATION_FOLDER}/"):
-            continue
-        path = index.directory / name
-        if not path.is_file() or sha256_file(path) != sha256:
-            raise IntegrityError(f"{path} is missing or changed; see: forensics index verify {index.directory}")
-        try:
-            values = json.loads(path.read_bytes())
-            if values["format"] != _FORMAT:
-                raise ValueError(f"format {values['format']!r}")
-            return Calibration.from_dict(values)
-        except (ValueError, KeyError, TypeError, UsageError) as error:
-            raise IndexFormatError(f"{path} is damaged ({error}); run: forensics index calibrate again") from error
-    return None
+    path = kept_file(index, CALIBRATION_FOLDER)
+    if path is None:
+        return None
+    try:
+        values = json.loads(path.read_bytes())
+        if values["format"] != _FORMAT:
+            raise ValueError(f"format {values['format']!r}")
+        return Calibration.from_dict(values)
+    except (ValueError, KeyError, TypeError, UsageError) as error:
+        raise IndexFormatError(f"{path} is damaged ({error}); run: forensics index calibrate again") from error
 
 
 def usable_calibration(index: Index, key: Mapping[str, Any]) -> tuple[Calibration | None, str]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forensics.errors import IndexFormatError, IntegrityError
-from forensics.index.storage import sha256_file
+from forensics.errors import IndexFormatError
+from forensics.index.kept import kept_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -182,32 +182,28 @@ def read_duplicates(index: Index) -> Duplicates | None:
     IndexFormatError
         If it cannot be understood.
     """
-    for name, sha256 in index.manifest.calibration.items():
-        if not name.startswith(f"{DUPLICATES_FOLDER}/"):
-            continue
-        path = index.directory / name
-        if not path.is_file() or sha256_file(path) != sha256:
-            raise IntegrityError(f"{path} is missing or changed; see: forensics index verify {index.directory}")
-        try:
-            head, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-            if head["format"] != _FORMAT:
-                raise ValueError(f"format {head['format']!r}")
-            groups = [
-                DuplicateGroup(
-                    centre=int(line["centre"]),
-                    others=tuple(int(member[0]) for member in line["others"]),
-                    scores=tuple(float(member[1]) for member in line["others"]),
-                    found_by=tuple(str(member[2]) for member in line["others"]),
-                )
-                for line in lines
-            ]
-            found = Duplicates(
-                fingerprint=str(head["index"]),
-                rule=DuplicateRule(at_least=dict(head["at_least"]), quality=float(head["quality"])),
-                compared=int(head["compared"]),
-                groups=groups,
+    path = kept_file(index, DUPLICATES_FOLDER)
+    if path is None:
+        return None
+    try:
+        head, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+        if head["format"] != _FORMAT:
+            raise ValueError(f"format {head['format']!r}")
+        groups = [
+            DuplicateGroup(
+                centre=int(line["centre"]),
+                others=tuple(int(member[0]) for member in line["others"]),
+                scores=tuple(float(member[1]) for member in line["others"]),
+                found_by=tuple(str(member[2]) for member in line["others"]),
             )
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise IndexFormatError(f"{path} is damaged ({error}); run: forensics index duplicates again") from error
-        return found if found.fingerprint == index.fingerprint else None
-    return None
+            for line in lines
+        ]
+        found = Duplicates(
+            fingerprint=str(head["index"]),
+            rule=DuplicateRule(at_least=dict(head["at_least"]), quality=float(head["quality"])),
+            compared=int(head["compared"]),
+            groups=groups,
+        )
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise IndexFormatError(f"{path} is damaged ({error}); run: forensics index duplicates again") from error
+    return found if found.fingerprint == index.fingerprint else None
