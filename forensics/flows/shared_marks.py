@@ -139,11 +139,12 @@ class Looked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """One mark in one image: its number, how much of it, its box in the full-size image, its mask and a preview."""
+    """One mark in one image: number, how much of it, least ``z``, box in the full-size image, mask, preview."""
 
     mark: int
     share: float
     z: float
+    least: float
     box: Box
     mask: bytes
     picture: bytes
@@ -217,7 +218,8 @@ def look(plan: Looking, record: Record) -> Looked:
         limit = THRESHOLDS[_THRESHOLDS[mark.path]].value if mark.limit is None else mark.limit
         if there.share < THRESHOLDS["shared_mark_share"].value or there.z < least_z(mark, limit, pointed=True):
             continue
-        if there.z < least_z(mark, limit, pointed=pointed() is not None):
+        least = least_z(mark, limit, pointed=pointed() is not None)
+        if there.z < least:
             continue
         mask = mark_mask(luminance, mark, there, z=limit, own=pointed())
         seen.append(
@@ -225,6 +227,7 @@ def look(plan: Looking, record: Record) -> Looked:
                 mark=number,
                 share=there.share,
                 z=there.z,
+                least=least,
                 box=_box(mask, decoded.width, decoded.height),
                 mask=_png(mask),
                 picture=encode_preview(decoded.pixels, long_side=PICTURE_SIDE),
@@ -333,8 +336,7 @@ def _shared(
     named = labels.most_common(1)
     label = named[0][0] if named and 2 * named[0][1] > len(images) else UNKNOWN
     share = len(images) / max(searched, 1)
-    threshold = THRESHOLDS[_THRESHOLDS[mark.path]]
-    limit = threshold.value if mark.limit is None else mark.limit
+    source = THRESHOLDS[_THRESHOLDS[mark.path]].source
     spotted = {}
     for sha256, (_, seen) in images.items():
         one = Spotted(
@@ -349,9 +351,9 @@ def _shared(
             kind="watermark",
             label=label,
             # between 0 and 1 as other findings' scores, so that they can stand in one order; 0.5 is the threshold
-            score=seen.z / (seen.z + limit),
+            score=seen.z / (seen.z + seen.least),
             threshold=0.5,
-            threshold_source=f"half is {limit:.3g} standard deviations; {threshold.source}",
+            threshold_source=f"half is {seen.least:.3g} standard deviations; {source}",
             box=seen.box,
             mask=True,
             measurements={"shared_mark": f"m-{key}", "shared_mark_share": seen.share, "shared_mark_z": seen.z},

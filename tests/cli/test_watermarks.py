@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from forensics.detect.watermark.discovery import discover
 from forensics.errors import WeightsError
+from forensics.flows import shared_marks
 from forensics.report.evidence import check_sums
+from forensics.thresholds import THRESHOLDS
+from forensics.types import Record
 from tests.cli.program import one_line, run
 from tests.detect.watermark.test_discovery import marked, picture
 
@@ -87,3 +92,25 @@ def test_mistakes_are_one_line(tmp_path: Path, batch: Path, monkeypatch: pytest.
     assert done.code != 0
     done = run("audit", batch, "--index", tmp_path, "--out", tmp_path / "run", "--detect", "cover", "--no-detect")
     assert "give one of them" in one_line(done)
+
+
+def test_what_is_asked_of_an_image_is_what_its_score_is_measured_by(
+    batch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [batch / f"{number:02}.png" for number in range(24)]
+    records = [Record(id=path.name, uri=f"file:{path.name}", metadata={}) for path in paths]
+    looked = [shared_marks.look(shared_marks.Looking(root=batch), record) for record in records]
+    frames = [one.frame for one in looked if one.frame is not None]
+    limits = {"fixed": THRESHOLDS["shared_mark"].value, "moving": THRESHOLDS["moving_mark"].value}
+    (mark,) = discover(frames, limits=limits, share=THRESHOLDS["shared_mark_share"].value)
+    z = mark.members[min(mark.members)].z
+    # more than this image has: it is listed only where a network points to it
+    vouched = replace(mark, vouched=True, limit=1.2 * z)
+    plan = shared_marks.Looking(root=batch, marks=((frames[0].shape, vouched),), network=True)
+    monkeypatch.setattr(shared_marks, "_pointed", lambda pixels, shape: None)
+    record = records[min(mark.members)]
+    assert shared_marks.look(plan, record).seen == []
+    monkeypatch.setattr(shared_marks, "_pointed", lambda pixels, shape: np.zeros(shape, np.float32))
+    (seen,) = shared_marks.look(plan, record).seen
+    assert seen.least == pytest.approx(0.8 * z)
+    assert seen.z / (seen.z + seen.least) >= 0.5
