@@ -6,7 +6,8 @@ network's masks point to, are cut out of it; wherever two images' cut-outs agree
 another. A group grows around each image from the pairs that agree with *it*, so that no chain of accidental pairs joins
 strangers; the same sum over groups whose images had their signs flipped at random says how likely chance is. Both paths
 look first among the images to which a network points, cut down to what it points to: there marked ones are many, and
-little else is left to compare; then among all, for marks that the network does not see.
+little else is left to compare. Then the fixed one looks among all, for marks that the network does not see. The moving
+one does so only where there is no network: what pictures repeat at different places is mostly their subject.
 
 The test is in :mod:`~forensics.detect.watermark.judging`.
 """
@@ -89,8 +90,9 @@ def discover(
             mark = _fixed(batch, near, free, rng, cut=True)
             mark = mark or _moving(batch, near, free, rng, cut=True)
         mark = mark or _fixed(batch, free, free, rng)
-        mark = mark or _moving(batch, free, free, rng)
-        # of a network's, what it does not point to is no tile: too few bear it for anything else to tell
+        # what moves and is not pointed to is the pictures' own: crops of one picture, a motif drawn again and again
+        if masks is None:
+            mark = mark or _moving(batch, free, free, rng)
         mark = mark or _tiled(batch, free if masks is None else near, free)
         if mark is None:
             break

@@ -193,6 +193,13 @@ def test_a_network_that_points_to_images_lets_fewer_of_them_be_found(plain: list
     assert iou(mark.mask > 0, truth(offset)) >= 0.8
 
 
+def test_a_motif_that_moves_and_is_not_pointed_to_is_the_pictures_own(plain: list[np.ndarray]) -> None:
+    rng = np.random.default_rng(3)
+    images = grey([marked(image, tuple(rng.random(2))) if n < 12 else image for n, image in enumerate(plain)])
+    assert discover(images, limits=LIMITS, share=SHARE)
+    assert discover(images, limits=LIMITS, share=SHARE, masks=[None] * len(images)) == []
+
+
 def test_a_network_that_points_to_clean_images_makes_no_mark(plain: list[np.ndarray]) -> None:
     masks = pointing(40, range(3, 9), (0.3, 0.2))
     assert discover(grey(plain), limits=LIMITS, share=SHARE, masks=masks) == []
