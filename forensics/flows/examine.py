@@ -96,8 +96,8 @@ class Examination:
 
     @property
     def key(self) -> str:
-        """SHA-256 over all that decides what is found."""
-        value = [str(self.root), [spec.to_dict() for spec in self.detectors]]
+        """SHA-256 over all that decides what is found: the detectors' weights and thresholds too, by their facts."""
+        value = [str(self.root), [(spec.to_dict(), dict(spec.make().facts)) for spec in self.detectors]]
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

@@ -18,6 +18,7 @@ from forensics.flows.detect import DetectOptions, DetectorSpec, detect_source
 from forensics.flows.examine import Examination, examine, examined
 from forensics.report.evidence import check_sums
 from forensics.sources import open_source
+from tests.detectors import RedDetector
 
 RED = DetectorSpec(factory="tests.detectors:red")
 HERE = DetectOptions(workers=0)
@@ -112,6 +113,17 @@ def test_what_was_examined_is_not_examined_twice(tmp_path: Path, folder: Path) -
         root=source.root, detectors=(DetectorSpec(factory="tests.detectors:red", arguments={"label": "B"}),)
     )
     assert examine(other, records[:1], work, workers=0) == 1
+
+
+def test_what_other_weights_examined_is_examined_again(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_source(folder)
+    plan = Examination(root=source.root, detectors=(RED,))
+    work = tmp_path / "work"
+    assert examine(plan, list(source.records()), work, workers=0) > 1
+    monkeypatch.setattr(RedDetector, "facts", {"version": "2", "fail_at": 0})
+    assert examine(plan, list(source.records())[:1], work, workers=0) == 1
 
 
 def examined_ids(work: Path, plan: Examination, records: list[object]) -> list[str]:
