@@ -1,6 +1,7 @@
 """Stock marks, memes and covers: what is asked of the detectors and what they reach.
 
     python bench/marks.py [--shared ../shared] [--data FOLDER]... [--fonts FOLDER]... [--backgrounds LIST]
+                          [--cover-data FOLDER]... [--covers FOLDER] [--openclipart FOLDER]
                           [--only samples,synthetic,photographs,speed,discovery,memes,covers] [--misses FOLDER] [--json]
 
 ``--data`` and ``--fonts`` are the folders that the detector was trained with: the synthetic set draws on the fifth that
@@ -362,15 +363,17 @@ def speed(marks: WatermarkDetector, *, times: int = 15) -> list[Row]:
 def others(part: str, given: argparse.Namespace) -> None:
     """Run another part's own benchmark, which prints what it measures."""
     fonts = [word for folder in given.fonts for word in ("--fonts", folder)]
-    data = [word for folder in given.data for word in ("--data", folder)]
     unseen: list[Path | str] = []
     if (references := given.shared / "bench" / "copies" / "references").is_dir():
         unseen = ["--unseen", references, *(["--leave-out", given.backgrounds] if given.backgrounds else [])]
     sheets = given.shared / "samples" / "rudalle"
+    covers = [word for folder in given.cover_data for word in ("--data", folder)]
+    drawings = ["--openclipart", given.openclipart] if given.openclipart else []
+    real = ["--real", given.covers] if given.covers else []
     arguments = {
         "discovery": [*dict.fromkeys(given.data), *fonts, "--held-out", *unseen, "--sheets", sheets],
         "memes": [given.shared / "bench" / "memes", "--work", given.work],
-        "covers": [*data, *fonts],
+        "covers": [*covers, *fonts, *drawings, *real],
     }[part]
     script = Path(__file__).with_name(f"marks_{part}.py")
     print(f"\n{part} ({script.name})", flush=True)
@@ -381,6 +384,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="evaluation data (default ../shared)")
     parser.add_argument("--data", type=Path, action="append", default=[], help="folder of pictures; repeatable")
+    parser.add_argument(
+        "--cover-data", type=Path, action="append", default=[], help="folder that the cover detector was trained with"
+    )
+    parser.add_argument("--covers", type=Path, help="real covers, in folders book, disc, website and poster")
+    parser.add_argument("--openclipart", type=Path, help="openclipart-png's folder: drawings of covers")
     parser.add_argument("--fonts", type=Path, action="append", default=[], help="folder of typefaces; repeatable")
     parser.add_argument("--backgrounds", type=Path, help="names of photographs that training used, one a line")
     parser.add_argument("--count", type=int, default=800, help="synthetic composites (default 800)")

@@ -1,14 +1,15 @@
 """Covers and mock-ups: average precision on held-out renderings, false alarms on pictures, real covers at hand.
 
     python bench/marks_covers.py --data PHOTOGRAPHS --data CLIP-ARTS [--fonts FOLDER] [--count 400]
-        [--openclipart FOLDER] [--pages FOLDER] [--photographs FOLDER ...] [--weights cover.onnx] [--sheet PNG] [--json]
+        [--openclipart FOLDER] [--real FOLDER] [--photographs FOLDER ...] [--weights cover.onnx] [--sheet PNG] [--json]
 
 Held-out renderings: typefaces, designs, settings and pictures that training leaves out, half of them spoilt as a
 generator spoils pictures, from a seed that neither training nor the threshold used. The embedded corpus has 72 covers
 of another renderer among its pictures (128 px). ``--openclipart`` is openclipart-png's folder, in which 14 drawings of
-books, discs and a poster are known; ``--pages`` holds screenshots of web pages; ``--photographs`` are pictures without
-any cover, counted as false alarms. Of ruDALL-E's own images at hand (``$FORENSICS_SHARED/samples/rudalle``, 76) none is
-a cover by eye. ``--sheet`` writes what was wrongly claimed and wrongly passed over.
+books, discs and a poster are known; ``--real`` holds real covers in folders ``book``, ``disc``, ``website`` and
+``poster``; ``--photographs`` are pictures without any cover, counted as false alarms. Of ruDALL-E's own images at hand
+(``$FORENSICS_SHARED/samples/rudalle``, 76) none is a cover by eye. Real covers are ranked against all these pictures.
+``--sheet`` writes what was wrongly claimed and wrongly passed over.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from forensics.train.cover_samples import Recipe, cover_sample, read_pool
 
 SEED = 90210
 ASKED = 0.85
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 REAL = {
     "computer/bb_cd_.png": "disc",
     "computer/bb_dvd_.png": "disc",
@@ -78,16 +80,11 @@ def renderings(
     chance = np.concatenate([found.scores([sample.image]) for sample in drawn])
     score, labels = 1 - chance[:, 0], np.array([sample.label for sample in drawn])
     is_cover, claimed = labels > 0, score >= found.threshold
-    rng = np.random.default_rng(0)
-    again = [average_precision(score[chosen], is_cover[chosen]) for chosen in rng.integers(0, count, (1000, count))]
-    low, high = np.quantile(again, [0.025, 0.975])
     kind_right = chance[:, 1:].argmax(1) + 1 == labels
     result: dict[str, Any] = {
         "renderings": count,
         "covers": int(is_cover.sum()),
-        "AP": round(average_precision(score, is_cover), 3),
-        "AP, 95 %": [round(float(low), 3), round(float(high), 3)],
-        "asked": ASKED,
+        **ranked(score, is_cover),
         "false alarms": counted(claimed[~is_cover]),
         "kind right of those found": counted(kind_right[is_cover & claimed]),
     }
@@ -110,37 +107,73 @@ def renderings(
     return result
 
 
-def pictures(found: CoverDetector, files: Iterable[Path], *, sheet: Shown | None = None) -> dict[str, Any]:
-    """Count false alarms on pictures without a cover."""
-    shown = [(path, decode(path.read_bytes()).pixels) for path in sorted(files)]
-    kept = [(path, pixels) for path, pixels in shown if pixels is not None]
-    score = np.array([1 - found.scores([pixels])[0, 0] for _, pixels in kept])
+def ranked(score: np.ndarray, is_cover: np.ndarray) -> dict[str, Any]:
+    """Return AP with its bootstrap interval, and what is asked."""
+    rng, count = np.random.default_rng(0), len(score)
+    again = [average_precision(score[chosen], is_cover[chosen]) for chosen in rng.integers(0, count, (1000, count))]
+    low, high = np.quantile(again, [0.025, 0.975])
+    return {
+        "AP": round(average_precision(score, is_cover), 3),
+        "AP, 95 %": [round(float(low), 3), round(float(high), 3)],
+        "asked": ASKED,
+    }
+
+
+def chances(found: CoverDetector, files: Iterable[Path]) -> list[tuple[Path, np.ndarray, np.ndarray]]:
+    """Return path, pixels and chances of every file that can be read."""
+    shown = [(path, decode(path.read_bytes()).pixels) for path in files]
+    return [(path, pixels, found.scores([pixels])[0]) for path, pixels in shown if pixels is not None]
+
+
+def pictures(
+    found: CoverDetector, files: Iterable[Path], *, sheet: Shown | None = None
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Count false alarms on pictures without a cover; return the scores too."""
+    kept = chances(found, sorted(files))
+    score = np.array([1 - chance[0] for *_, chance in kept])
     claimed = score >= found.threshold
     if sheet is not None:
         sheet += [(float(score[place]), kept[place][1]) for place in np.flatnonzero(claimed)]
-    return {
+    made = {
         "pictures": len(kept),
         "false alarms": counted(claimed),
         "highest": [f"{kept[place][0].name} {score[place]:.2f}" for place in np.argsort(-score)[:6]],
     }
+    return made, score
 
 
-def real(found: CoverDetector, files: dict[Path, str]) -> dict[str, Any]:
-    """Say what is made of real covers and drawings of some."""
-    rows = []
-    for path, kind in files.items():
-        pixels = decode(path.read_bytes()).pixels
-        if pixels is not None:
-            (chance,) = found.scores([pixels])
-            rows.append((path.stem, kind, CLASSES[1 + int(chance[1:].argmax())], float(1 - chance[0])))
-    claimed = np.array([score >= found.threshold for *_, score in rows])
-    right = np.array([kind == said for _, kind, said, _ in rows])
-    return {
-        "covers": len(rows),
+def real(
+    found: CoverDetector, files: dict[Path, str], others: np.ndarray, *, each: bool, sheet: Shown | None = None
+) -> dict[str, Any]:
+    """Say what is made of real covers or drawings of some, and how they rank among the scores of ``others``."""
+    kept = chances(found, files)
+    score = np.array([1 - chance[0] for *_, chance in kept])
+    kinds = np.array([files[path] for path, *_ in kept])
+    said = np.array([CLASSES[1 + int(chance[1:].argmax())] for *_, chance in kept])
+    claimed, right = score >= found.threshold, kinds == said
+    if sheet is not None:
+        sheet += [(float(score[place]), kept[place][1]) for place in np.flatnonzero(~claimed)]
+
+    def against(chosen: np.ndarray) -> dict[str, Any]:
+        ours = score[chosen]
+        return ranked(np.concatenate([ours, others]), np.arange(len(ours) + len(others)) < len(ours))
+
+    made: dict[str, Any] = {"covers": len(kept), "other pictures": len(others)}
+    if len(others):
+        made |= against(np.ones(len(kept), np.bool_))
+    made |= {
         "found": counted(claimed),
         "kind right of those found": counted(right[claimed]) if claimed.any() else "0 of 0",
-        "each": [f"{name}: {kind}, taken for {said} {score:.2f}" for name, kind, said, score in rows],
     }
+    for kind in CLASSES[1:]:
+        chosen = kinds == kind
+        if chosen.any():
+            rank = f"AP {against(chosen)['AP']:.3f}, " if len(others) else ""
+            made[kind] = f"{rank}found {counted(claimed[chosen])}"
+    if each:
+        rows = zip((path for path, *_ in kept), kinds, said, score, strict=True)
+        made["each"] = [f"{path.stem}: {kind}, taken for {taken} {value:.2f}" for path, kind, taken, value in rows]
+    return made
 
 
 def embedded(found: CoverDetector, *, others: int = 400) -> dict[str, Any]:
@@ -199,7 +232,7 @@ def report(
     fonts: Sequence[Path] = (),
     count: int = 400,
     openclipart: Path | None = None,
-    pages: Path | None = None,
+    real_covers: Path | None = None,
     photographs: Sequence[Path] = (),
     weights: Path | None = None,
     sheet: Shown | None = None,
@@ -210,19 +243,23 @@ def report(
     if data:
         made["held-out renderings"] = renderings(found, data, fonts, count=count, sheet=sheet)
     made["embedded corpus"] = embedded(found)
-    known = {openclipart / name: kind for name, kind in REAL.items()} if openclipart else {}
-    if pages:
-        known |= dict.fromkeys(sorted(path for path in pages.iterdir() if path.is_file()), "website")
-    if known:
-        made["real covers and drawings of some"] = real(found, known)
     shared = Path(os.environ.get("FORENSICS_SHARED", "../shared"))
     folders = {str(folder): folder for folder in photographs}
     folders["ruDALL-E's own images"] = shared / "samples" / "rudalle"
     folders["references of bench/copies"] = shared / "bench" / "copies" / "references"
+    others = [np.empty(0)]
     for name, folder in folders.items():
-        files = [path for path in folder.glob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")]
+        files = [path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES]
         if files:
-            made[name] = pictures(found, files, sheet=sheet)
+            made[name], score = pictures(found, files, sheet=sheet)
+            others.append(score)
+    score = np.concatenate(others)
+    if openclipart:
+        drawings = {openclipart / name: kind for name, kind in REAL.items()}
+        made["drawings of covers"] = real(found, drawings, score, each=True, sheet=sheet)
+    if real_covers:
+        kept = {path: kind for kind in CLASSES[1:] for path in sorted((real_covers / kind).glob("*"))}
+        made["real covers"] = real(found, kept, score, each=False, sheet=sheet)
     return made
 
 
@@ -242,7 +279,12 @@ def main() -> None:
     parser.add_argument("--fonts", type=Path, action="append", default=[], help="folder of typefaces")
     parser.add_argument("--count", type=int, default=400, help="renderings (default 400)")
     parser.add_argument("--openclipart", type=Path, help="openclipart-png's folder")
-    parser.add_argument("--pages", type=Path, help="folder of screenshots of web pages")
+    parser.add_argument(
+        "--real",
+        dest="real_covers",
+        type=Path,
+        help="folder of real covers, in folders book, disc, website and poster",
+    )
     parser.add_argument(
         "--photographs", type=Path, action="append", default=[], help="folder of pictures without covers"
     )

@@ -134,7 +134,10 @@ def _features(
         for picture in folder:
             digest.update(picture.tobytes())
     names: Any = [path.name for path in letters.faces]
-    made_from = f"{digest.hexdigest()} {names} {asdict(training.recipe)} {training.loop.seed} {count} {unseen}"
+    made_from = (
+        f"{digest.hexdigest()} {names} {asdict(training.recipe)} {training.loop.seed} {count} {unseen} "
+        "averaged and layout"
+    )
     path = run / f"features-{'held-out' if unseen else 'learnt'}.safetensors"
     kept = None if restart else recipe.CoverFeatures.load(path, made_from=made_from)
     if kept is not None:

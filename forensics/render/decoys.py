@@ -1,7 +1,8 @@
-"""What is easily taken for a cover and is none: pages of text, framed and marked pictures, surfaces, cut-outs, grids.
+"""What is easily taken for a cover and is none.
 
-Signs, captions and patterns are in :mod:`forensics.render.distractors`. Each function takes (H, W, 3) uint8 RGB and
-returns the same. :data:`DECOYS` lists them by name.
+Pages of text, framed and marked pictures, surfaces, cut-outs, grids, simple shapes. Signs, captions and patterns are in
+:mod:`forensics.render.distractors`. Each function takes (H, W, 3) uint8 RGB and returns the same. :data:`DECOYS` lists
+them by name.
 """
 
 from __future__ import annotations
@@ -121,6 +122,73 @@ def album(picture: UInt8Array, rng: np.random.Generator, letters: Lettering) -> 
     return collage(parts, rng=rng, cell=96, gap=int(rng.integers(0, 8)))[0].image
 
 
+def shapes(picture: UInt8Array, rng: np.random.Generator, letters: Lettering) -> UInt8Array:
+    """Draw what is round or square and no disc or book: wheels, targets, balls, dials, boxes, panes."""
+    height, width = picture.shape[:2]
+    side = 2 * max(height, width)
+    ground: Colour = (255, 255, 255) if rng.random() < 0.6 else palette(rng)[0]
+    canvas = Image.new("RGB", (side, side), ground)
+    draw = ImageDraw.Draw(canvas)
+    fill, _, accent = palette(rng)
+    pen = round(side * float(rng.uniform(0, 0.02)))
+    ink: Colour = (12, 12, 16)
+    line = ink if pen else None
+    x, y, reach = (side * float(rng.uniform(low, high)) for low, high in ((0.42, 0.58), (0.42, 0.58), (0.25, 0.42)))
+    kind = int(rng.integers(5))
+
+    def ring(part: float, colour: Colour) -> None:
+        box = (x - reach * part, y - reach * part, x + reach * part, y + reach * part)
+        draw.ellipse(box, fill=colour, outline=line, width=pen)
+
+    if kind == 0:  # a target
+        for number, part in enumerate(np.linspace(1, 0.1, int(rng.integers(3, 9))).tolist()):
+            ring(part, (fill, accent, (250, 250, 250))[number % int(rng.integers(2, 4))])
+    elif kind == 1:  # a wheel or a dial: spokes or marks around a middle
+        ring(1, fill)
+        ring(float(rng.uniform(0.6, 0.9)), (250, 250, 250) if rng.random() < 0.5 else accent)
+        inner, outer = (0.0, 0.85) if rng.random() < 0.6 else (0.7, 0.85)
+        for turn in np.linspace(0, 2 * np.pi, int(rng.integers(4, 25)), endpoint=False).tolist():
+            ends = [(x + reach * part * np.cos(turn), y + reach * part * np.sin(turn)) for part in (inner, outer)]
+            draw.line([(float(a), float(b)) for a, b in ends], fill=ink, width=max(2, pen))
+        ring(float(rng.uniform(0.05, 0.2)), accent)
+    elif kind == 2:  # a ball, lit from above
+        for step in range(40):
+            part = 1 - step / 40
+            away = reach * 0.35 * (1 - part)
+            lit = tuple(round(v + (255 - v) * (step / 40) ** 1.5) for v in fill)
+            box = (x - away - reach * part, y - away - reach * part, x - away + reach * part, y - away + reach * part)
+            draw.ellipse(box, fill=lit)
+    elif kind == 3:  # a box: three sides in three shades
+        deep, low = reach * float(rng.uniform(0.3, 0.9)), reach * float(rng.uniform(0.2, 0.6))
+        left, right, top = x - reach * 0.8, x + reach * 0.3, y - reach * 0.5
+        foot = y + reach * float(rng.uniform(0.4, 0.9))
+        shades = [tuple(round(v * factor) for v in fill) for factor in (1.0, 0.75, 0.55)]
+        for shade, area in zip(
+            shades,
+            (
+                [(left, top), (right, top), (right, foot), (left, foot)],
+                [(left, top), (left + deep, top - low), (right + deep, top - low), (right, top)],
+                [(right, top), (right + deep, top - low), (right + deep, foot - low), (right, foot)],
+            ),
+            strict=True,
+        ):
+            draw.polygon(area, fill=shade, outline=line, width=max(1, pen))
+    else:  # panes, keys, a sign without a word
+        draw.rounded_rectangle((x - reach, y - reach, x + reach, y + reach), reach * 0.1, fill, line, pen)
+        count = int(rng.integers(1, 4))
+        for row in range(count):
+            for column in range(count):
+                left, top = (middle - reach + reach * 2 * (n + 0.12) / count for middle, n in ((x, column), (y, row)))
+                wide = reach * 2 * 0.76 / count
+                draw.rectangle((left, top, left + wide, top + wide), accent, line, pen)
+    if rng.random() < 0.15:
+        words = invented(rng, letters.script(rng), words=1)
+        fit_text(
+            draw, (0.1 * side, 0.86 * side, 0.9 * side, 0.98 * side), words, letters.face(rng), ink, largest=0.1 * side
+        )
+    return np.asarray(canvas.resize((side // 2, side // 2), Image.Resampling.BOX))
+
+
 DECOYS: Mapping[str, Decoy] = {
     "text": text_only,
     "framed": framed,
@@ -128,5 +196,6 @@ DECOYS: Mapping[str, Decoy] = {
     "texture": texture,
     "cut": cut,
     "album": album,
+    "shapes": shapes,
 }
 """By name: what is drawn over or around a picture that stays no cover."""

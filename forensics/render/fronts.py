@@ -221,6 +221,33 @@ def _book_side(sheet: Sheet) -> None:
     sheet.write((0.03, 0.82, cut - 0.03, 0.95), 2, largest=0.05, anchor="left", colour=sheet.accent)
 
 
+def _free(sheet: Sheet) -> None:
+    """Picture over the whole face or in a part of it; one to three blocks of letters, large or small, anywhere."""
+    if sheet.chance(0.65):
+        sheet.show(0, 0, 1, 1)
+    else:
+        x, y = float(sheet.rng.uniform(0, 0.4)), float(sheet.rng.uniform(0, 0.4))
+        sheet.show(x, y, x + float(sheet.rng.uniform(0.3, 1 - x)), y + float(sheet.rng.uniform(0.3, 1 - y)))
+    light = sheet.chance(0.6)
+    for _ in range(int(sheet.rng.integers(1, 4))):
+        largest = float(np.exp(sheet.rng.uniform(np.log(0.025), np.log(0.3))))
+        left, top = float(sheet.rng.uniform(0.03, 0.3)), float(sheet.rng.uniform(0.03, 0.9))
+        right, foot = (
+            float(sheet.rng.uniform(left + 0.3, 0.97)),
+            min(0.98, top + largest * float(sheet.rng.uniform(1.3, 3))),
+        )
+        ink: Colour = ((250, 248, 240) if light else (16, 14, 18)) if sheet.chance(0.7) else sheet.accent
+        sheet.write(
+            (left, top, right, foot),
+            int(sheet.rng.integers(1, 5)),
+            largest=largest,
+            colour=ink,
+            anchor=("left", "middle", "right")[int(sheet.rng.integers(3))],
+            outline=(10, 10, 14) if light and sheet.chance(0.3) else None,
+            own_face=sheet.chance(0.7),
+        )
+
+
 def _disc_full(sheet: Sheet) -> None:
     """Picture over the whole sleeve, artist and title in a corner or along an edge."""
     sheet.show(0, 0, 1, 1)
@@ -338,6 +365,8 @@ def _round_picture(sheet: Sheet, x: float, y: float, radius: float) -> None:
 
 
 BOOK_FRONTS: tuple[Front, ...] = (
+    _free,
+    _free,
     _book_board,
     _book_full,
     _book_panel,
@@ -346,5 +375,5 @@ BOOK_FRONTS: tuple[Front, ...] = (
     _book_round,
     _book_side,
 )
-DISC_FRONTS: tuple[Front, ...] = (_disc_full, _disc_band, _disc_plain, _disc_shapes)
-POSTER_FRONTS: tuple[Front, ...] = (_poster_film, _poster_event, _poster_type, _poster_stars)
+DISC_FRONTS: tuple[Front, ...] = (_free, _free, _disc_full, _disc_band, _disc_plain, _disc_shapes)
+POSTER_FRONTS: tuple[Front, ...] = (_free, _poster_film, _poster_event, _poster_type, _poster_stars)

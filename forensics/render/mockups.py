@@ -1,8 +1,9 @@
 """Book covers, record covers, discs and posters as a generator paints them: flat, or as things on a ground.
 
 :func:`mockup` draws one of :data:`SUBTYPES` over given pictures at 128 to 512 pixels. What is seen on the printed face
-is a design of :mod:`forensics.render.fronts`; web pages come from :mod:`forensics.render.pages`. The last design of a
-list, and the last setting, are drawn only where ``unseen`` is asked for: training never does, tests always do.
+is a design of :mod:`forensics.render.fronts`; web pages come from :mod:`forensics.render.pages`, a fifth of the books
+and discs from :mod:`forensics.render.drawn`. The last design of a list, and the last setting, are drawn only where
+``unseen`` is asked for: training never does, tests always do.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from forensics.errors import UsageError
+from forensics.render.drawn import DRAWN_BOOKS, DRAWN_DISCS
 from forensics.render.edited import check_image, check_range
 from forensics.render.fronts import BOOK_FRONTS, DISC_FRONTS, POSTER_FRONTS, Front, Sheet, palette
 from forensics.render.layouts import fit_inside, gradient
@@ -28,6 +30,8 @@ __all__ = ["SUBTYPES", "Subtype", "mockup", "on_ground"]
 Subtype = Literal["book", "disc", "website", "poster"]
 SUBTYPES: tuple[Subtype, ...] = get_args(Subtype)
 
+_DRAWN = 0.2
+"""Share of books and discs that are drawn as clip art draws them."""
 _Choice = TypeVar("_Choice")
 
 
@@ -99,6 +103,8 @@ def on_ground(
 def _book(
     pictures: Sequence[UInt8Array], rng: np.random.Generator, letters: Lettering, side: int, unseen: bool
 ) -> UInt8Array:
+    if rng.random() < _DRAWN:
+        return _of(rng, DRAWN_BOOKS, unseen, kept=1)(rng, letters, side)
     front = _of(rng, BOOK_FRONTS, unseen, kept=2)
     setting = _of(rng, (_whole, _flat_with_spine, _solid, _solid, _lying), unseen, kept=1)
     face = _face(front, pictures[0], rng, letters, side, float(rng.uniform(0.62, 0.82)))
@@ -108,6 +114,8 @@ def _book(
 def _disc(
     pictures: Sequence[UInt8Array], rng: np.random.Generator, letters: Lettering, side: int, unseen: bool
 ) -> UInt8Array:
+    if rng.random() < _DRAWN:
+        return _of(rng, DRAWN_DISCS, unseen, kept=1)(rng, letters, side)
     front = _of(rng, DISC_FRONTS, unseen, kept=1)
     setting = _of(rng, (_whole, _with_vinyl, _jewel_case, _bare_disc, _sleeve_and_disc), unseen, kept=1)
     face = _face(front, pictures[0], rng, letters, side, 1.0)

@@ -7,6 +7,7 @@ import pytest
 
 from forensics.errors import UsageError
 from forensics.render.decoys import DECOYS
+from forensics.render.drawn import DRAWN_BOOKS, DRAWN_DISCS
 from forensics.render.fronts import BOOK_FRONTS, DISC_FRONTS, POSTER_FRONTS, Sheet
 from forensics.render.lettering import SCRIPTS, Lettering, invented
 from forensics.render.mockups import SUBTYPES, mockup, on_ground
@@ -42,6 +43,29 @@ def test_every_design_shows_the_picture_and_letters(front: object) -> None:
         written += int(len(np.unique(faces[0].reshape(-1, 3), axis=0)) > 20)
     assert shown >= 2  # some designs leave the picture out now and then
     assert written == 6
+
+
+@pytest.mark.parametrize("drawing", [*DRAWN_BOOKS, *DRAWN_DISCS])
+def test_drawn_books_and_discs_lie_on_a_plain_ground_and_vary(drawing: object) -> None:
+    made = [drawing(np.random.default_rng(seed), LETTERS, 128) for seed in (1, 1, *range(2, 8))]  # type: ignore[operator]
+    assert np.array_equal(made[0], made[1])
+    assert len({image.tobytes() for image in made}) == 7
+    for image in made:
+        assert image.shape == (128, 128, 3)
+        assert image.dtype == np.uint8
+        ground = np.abs(image.astype(int) - image[0, 0]).max(2) <= 2
+        assert 0.1 < ground.mean() < 0.9
+        assert ground[0].mean() > 0.9
+
+
+def test_a_drawn_disc_is_round_and_has_a_hole() -> None:
+    for seed in range(6):
+        image = DRAWN_DISCS[0](np.random.default_rng(seed), LETTERS, 128).astype(int)
+        ground = np.abs(image - image[0, 0]).max(2) <= 2
+        assert ground[64, 64]
+        assert not ground[64, 30:50].all()
+        width, height = ((~ground).any(axis).sum() for axis in (0, 1))
+        assert abs(width - height) <= 6  # a shadow aside
 
 
 def test_designs_kept_from_training_are_others() -> None:

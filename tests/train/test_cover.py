@@ -127,7 +127,7 @@ def test_a_head_learns_is_written_and_says_the_same(
 ) -> None:
     head, trained = train_head(TRAINING, features, tmp_path / "run")
     rows = (tmp_path / "run/losses.csv").read_text().splitlines()
-    assert rows[0].split(",")[-2:] == ["total", "right"]
+    assert rows[0].split(",")[-4:] == ["total", "plain", "deep", "right"]
     assert trained.losses["right"] > 0.9
     again, _ = train_head(TRAINING, features, tmp_path / "again")
     assert torch.equal(head.out.weight, again.out.weight)
