@@ -101,7 +101,7 @@ THRESHOLDS: Mapping[str, Threshold] = MappingProxyType(
         "watermark": Threshold(
             value=0.95,
             unit="the network's probability of a stock mark, at least",
-            source="1 of 802 unmarked held-out composites and pictures reaches it; photographs: bench/marks.py",
+            source="3 of 802 unmarked held-out composites and pictures reach it; photographs: bench/marks.py",
         ),
         "watermark_named": Threshold(
             value=0.5,
