@@ -145,7 +145,12 @@ def find(
         result = find_memes(source, templates=templates, out=out, options=options, progress=progress)
     for note in result.notes:
         typer.echo(f"note: {note}", err=True)
-    typer.echo(f"{sum(result.states.values())} images, {result.images_with_finding} with a meme")
+    searched, total = result.states.get("ok", 0) + result.states.get("degraded", 0), sum(result.states.values())
+    unread = ", ".join(f"{count} {state}" for state, count in result.states.items() if state in ("rejected", "error"))
+    typer.echo(
+        f"{searched} of {total} images searched{f' ({unread}: reasons in the report)' if unread else ''}, "
+        f"{result.images_with_finding} with a meme"
+    )
     for label, count in result.labels.items():
         typer.echo(f"  {count:5}  {label}")
     typer.echo(f"report: {result.report}")

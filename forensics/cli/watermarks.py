@@ -112,6 +112,7 @@ def watermarks(
     for label, count in result.labels.items():
         typer.echo(f"{count:9}  {label}")
     for mark in result.shared:
-        typer.echo(f"shared     {mark.label}: one mark on {len(mark.spotted)} images, {mark.mark_id}.png")
+        typer.echo(f"shared     {mark.label}: one mark on {len(mark.spotted)} images")
+        typer.echo(f"           {result.run_dir / 'evidence' / 'marks' / mark.mark_id}.png")
     typer.echo(f"report     {result.report}")
     return int(exit_code(result.states))

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from forensics.detect.captions import Captions
     from forensics.types import Box, Embedder, FloatArray, Point, Scalar, UInt8Array, Verification
 
-__all__ = ["UNKNOWN_TEMPLATE", "Evidence", "Geometry", "Limits", "MemeDetector", "Template"]
+__all__ = ["UNKNOWN_TEMPLATE", "Evidence", "Geometry", "Limits", "MemeDetector", "Template", "is_plain"]
 
 UNKNOWN_TEMPLATE = "unknown template"
 """Label of an image macro whose picture is none of the templates."""
 
 _LEAST_SIDE = 32
+_LEAST_RANGE = 10
 _RECTANGLES = 2
 _VERIFIED = 3
 _ENOUGH_INLIERS = 8
@@ -176,8 +177,8 @@ class MemeDetector:
         return [self._detect(image) for image in images]
 
     def evidence(self, image: UInt8Array) -> list[Evidence]:
-        """Return the most likely templates of one image, at most three, best first; none for a tiny image."""
-        if min(image.shape[:2]) < _LEAST_SIDE or not self.templates:
+        """Return the most likely templates of one image, at most three, best first; none for a tiny or a plain one."""
+        if min(image.shape[:2]) < _LEAST_SIDE or not self.templates or is_plain(image):
             return []
         small, factor = _reduced(image)
         boxes = self._boxes(small)
@@ -286,6 +287,11 @@ def _known(one: Evidence, template: Template, captions: Captions | None, shape: 
     )
 
 
+def is_plain(image: UInt8Array | None) -> bool:
+    """Say whether an image is of one colour, but for a few levels: any two such are alike."""
+    return image is None or int((image.max((0, 1)).astype(int) - image.min((0, 1))).max()) < _LEAST_RANGE
+
+
 def _unknown(captions: Captions, limits: Limits, templates: int) -> Detection:
     reasons = ["Writing stands where an image macro has it: above, below, or over the upper and lower edge."]
     if captions.outlined:
@@ -294,7 +300,10 @@ def _unknown(captions: Captions, limits: Limits, templates: int) -> Detection:
         reasons.append("A bar of one colour stands above or below the picture.")
     if captions.cyrillic is not None and captions.cyrillic >= 0.5:
         reasons.append(f"{captions.cyrillic:.0%} of the letters read are Cyrillic.")
-    reasons.append(f"The picture is none of the {templates} known templates.")
+    if templates:
+        reasons.append(f"The picture is none of the {templates} known templates.")
+    else:
+        reasons.append("No templates were given, so it was compared with none.")
     return Detection(
         kind="meme",
         label=UNKNOWN_TEMPLATE,

@@ -148,6 +148,11 @@ class Matches:
 def match(query: QueryRows, templates: TemplateRows) -> Matches:
     """Compare one image with all templates."""
     n = len(templates)
+    if not n:
+        nothing = np.zeros(0, np.float32)
+        return Matches(
+            features=dict.fromkeys(FEATURES, nothing), view=np.zeros(0, np.int64), mirrored=np.zeros(0, np.bool_)
+        )
     fine = np.einsum("qk,nvk->nqv", query.fines, templates.fines)
     layout = np.einsum("qk,nvk->nqv", query.layouts, templates.layouts)
     if query.vectors is not None and templates.vectors is not None:

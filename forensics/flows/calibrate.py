@@ -23,7 +23,7 @@ from forensics.embed import comparison
 from forensics.errors import SourceError, UsageError
 from forensics.findings import decide, number
 from forensics.flows.build import build
-from forensics.flows.calibration_files import CALIBRATION_FOLDER, calibration_key, encode_calibration
+from forensics.flows.calibration_files import CALIBRATION_FOLDER, CALIBRATION_NAME, calibration_key, encode_calibration
 from forensics.flows.duplicates import duplicate_rule, duplicates
 from forensics.flows.embedders import AuditEmbedders, embedders_of
 from forensics.flows.facts import fingerprint
@@ -190,7 +190,7 @@ def calibrate(
     with open_writer(index.directory) as writer:
         if open_index(directory).fingerprint != index.fingerprint:
             raise UsageError(f"the index {directory} was changed while it was calibrated; run the command again")
-        file = writer.seal(CALIBRATION_FOLDER, "scores", ".json", encode_calibration(calibration, facts))
+        file = writer.seal(CALIBRATION_FOLDER, CALIBRATION_NAME, ".json", encode_calibration(calibration, facts))
     shutil.rmtree(work)
     return CalibrationResult(
         calibration=calibration,

@@ -18,9 +18,18 @@ if TYPE_CHECKING:
     from forensics.thresholds import Threshold
     from forensics.types import Embedder
 
-__all__ = ["CALIBRATION_FOLDER", "calibration_key", "encode_calibration", "read_calibration", "usable_calibration"]
+__all__ = [
+    "CALIBRATION_FOLDER",
+    "CALIBRATION_NAME",
+    "calibration_key",
+    "encode_calibration",
+    "read_calibration",
+    "usable_calibration",
+]
 
 CALIBRATION_FOLDER = "calibration"
+CALIBRATION_NAME = "scores"
+"""What the files of this kind start with; thresholds of meme templates lie in the same folder."""
 _FORMAT = "forensics-calibration-1"
 _GATES = ("quality_pdq", "geometry_log10_nfa")
 _SAID = {
@@ -74,7 +83,7 @@ def read_calibration(index: Index) -> Calibration | None:
     IndexFormatError
         If it cannot be understood.
     """
-    path = kept_file(index, CALIBRATION_FOLDER)
+    path = kept_file(index, f"{CALIBRATION_FOLDER}/{CALIBRATION_NAME}")
     if path is None:
         return None
     try:

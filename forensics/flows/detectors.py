@@ -163,12 +163,14 @@ def cover(*, threshold: float | None = None) -> Detector:
     WeightsError
         If its network is not there.
     """
+    from forensics.detect import ocr
     from forensics.detect.cover import CoverDetector
     from forensics.detect.cover_network import CoverModel
 
     entry = _threshold("cover", threshold)
     model = CoverModel(threads=1)  # the workers are the parallelism
-    return CoverDetector(threshold=entry.value, threshold_source=entry.source, model=model)
+    reader = None if ocr.missing() else ocr.TextReader(threads=1)
+    return CoverDetector(threshold=entry.value, threshold_source=entry.source, model=model, reader=reader)
 
 
 def meme(*, threshold: float | None = None) -> Detector:

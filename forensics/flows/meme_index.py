@@ -13,10 +13,11 @@ import numpy as np
 from forensics.detect.meme import Limits, MemeDetector, Template
 from forensics.detect.meme_match import HASH_VIEWS, LAYOUT_VIEWS, VECTOR_VIEWS, TemplateRows, load_model
 from forensics.embed.layout import fine
-from forensics.errors import IndexFormatError, IntegrityError
+from forensics.errors import IndexFormatError, IntegrityError, UsageError
 from forensics.flows.embedders import embedders_of
 from forensics.flows.index import open_index
 from forensics.images import decode
+from forensics.index.manifest import MANIFEST_NAME
 from forensics.index.storage import sha256_file
 from forensics.thresholds import THRESHOLDS
 
@@ -35,6 +36,7 @@ __all__ = [
     "check_templates",
     "detector",
     "open_detector",
+    "open_templates",
     "program_limits",
     "stored_thresholds",
     "template_name",
@@ -49,6 +51,25 @@ CALIBRATION = "calibration/memes.json"
 PREVIEW = 512
 """Longer side in pixels of the previews that an index of templates keeps."""
 _FEATURES_KEPT = 256
+
+
+def open_templates(directory: Path | str) -> Index:
+    """Open an index of templates.
+
+    Raises
+    ------
+    UsageError
+        If the folder is no index.
+    IndexFormatError
+        If it is one of something else.
+    """
+    if not (Path(directory) / MANIFEST_NAME).is_file():
+        raise UsageError(
+            f"{directory} is not an index of meme templates; make one with: forensics memes add FOLDER --to {directory}"
+        )
+    index = open_index(directory)
+    check_templates(index)
+    return index
 
 
 def detector(*, templates: str, fingerprint: str = "") -> MemeDetector:
@@ -66,8 +87,7 @@ def detector(*, templates: str, fingerprint: str = "") -> MemeDetector:
     IntegrityError
         If the index has changed since.
     """
-    index = open_index(templates)
-    check_templates(index)
+    index = open_templates(templates)
     if fingerprint and fingerprint != f"{index.fingerprint}{thresholds_sha256(index)}":
         raise IntegrityError(f"the templates in {templates} changed while they were in use; run the command again")
     return open_detector(index)

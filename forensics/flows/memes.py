@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from forensics.detect.meme import is_plain
 from forensics.detect.meme_match import HASH_VIEWS, LAYOUT_VIEWS, VECTOR_VIEWS, QueryRows, TemplateRows
 from forensics.embed import create, default_embedders
 from forensics.errors import UsageError
@@ -24,6 +25,7 @@ from forensics.flows.meme_index import (
     caption_reader,
     check_templates,
     open_detector,
+    open_templates,
     stored_thresholds,
     template_name,
     template_rows,
@@ -154,8 +156,7 @@ def _descriptor(name: str) -> tuple[str | None, tuple[str, ...]]:
 
 def list_templates(directory: Path | str) -> list[TemplateRow]:
     """Return every template of an index, in the order in which they were added."""
-    index = open_index(directory)
-    check_templates(index)
+    index = open_templates(directory)
     stored = stored_thresholds(index)
     rows = []
     for number in range(len(index)):
@@ -186,8 +187,7 @@ def meme_detector(templates: Path | str) -> DetectorSpec:
     UsageError, IndexFormatError
         If the folder is no index of templates.
     """
-    index = open_index(templates)
-    check_templates(index)
+    index = open_templates(templates)
     made = thresholds_sha256(index)
     return DetectorSpec(
         factory="forensics.flows.meme_index:detector",
@@ -258,6 +258,9 @@ def _calibrate(directory: Path, progress: Progress | None) -> None:
     for k in range(n):
         threshold = min(_MOST_THRESHOLD, max(least, float(best[k]) + margin))
         note = notes[k]
+        data = index.pixels(int(numbers[k])).data
+        if data is not None and is_plain(decode(data, need=PREVIEW).pixels):
+            threshold, note = _MOST_THRESHOLD, "of one colour: there is nothing to know it by"
         if best[k] >= _SAME_PICTURE:
             note = note or "so plain that unrelated pictures look like it: it is hardly ever named"
         templates[ids[k]] = {

@@ -296,13 +296,14 @@ def _listed(work: Path, plan: Looking, workers: int, progress: Progress | None) 
     (work / "masks").mkdir(exist_ok=True)
     (work / "pictures").mkdir(exist_ok=True)
     pool = WorkerPool("forensics.flows.shared_marks:look", init=plan, workers=workers, timeout=_TIMEOUT_SECONDS)
+    total = sum(1 for _ in _searchable(work))
     with pool:
         records = (image.record for image in _searchable(work))
         results = pool.imap(records, window=4 * max(workers, 1))
         for image, result in zip(_searchable(work), results, strict=True):
             searched += 1
             if progress is not None:
-                progress("look for marks", searched, None)
+                progress("look for marks", searched, total)
             seen = result.value.seen if isinstance(result, Success) else []
             if not seen or any(image.sha256 in images for images in found):
                 continue

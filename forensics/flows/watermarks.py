@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forensics.detect import ocr
 from forensics.errors import UsageError
 from forensics.flows.detect import DetectOptions, DetectResult, detect_source
 from forensics.flows.detectors import choose_detectors
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from forensics.types import Progress
 
 __all__ = ["watermarks"]
+
+_THRESHOLDS = ("watermark",)
 
 
 def watermarks(
@@ -47,18 +50,25 @@ def watermarks(
     Raises
     ------
     UsageError
-        If neither is to be done.
+        If neither is to be done, or another threshold is given.
     SourceError, WeightsError
         As :func:`~forensics.flows.detect.detect_source`.
     """
+    if unknown := sorted(set(thresholds or {}) - set(_THRESHOLDS)):
+        raise UsageError(f"threshold {unknown[0]} given; this command knows: {', '.join(_THRESHOLDS)}")
     if not network and not discover:
         raise UsageError("neither the network nor the search for shared marks is to run; leave out one of the two")
     options = options or DetectOptions()
+    notes = list(options.notes)
+    if not network:
+        notes.append("The watermark network did not run, so marks that only single images bear were not looked for.")
+    elif ocr.missing():
+        notes.append("Marks were looked for but not read, so none is named: pip install 'forensics[ocr]'")
     chosen = choose_detectors(["watermark"] if network else [], thresholds=thresholds)
     return detect_source(
         source,
         detectors=chosen.specs,
         out=out,
-        options=replace(options, discover=discover, thresholds=thresholds or {}),
+        options=replace(options, discover=discover, thresholds=thresholds or {}, notes=tuple(notes)),
         progress=progress,
     )

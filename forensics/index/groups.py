@@ -182,7 +182,7 @@ def read_duplicates(index: Index) -> Duplicates | None:
     IndexFormatError
         If it cannot be understood.
     """
-    path = kept_file(index, DUPLICATES_FOLDER)
+    path = kept_file(index, f"{DUPLICATES_FOLDER}/")
     if path is None:
         return None
     try:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["kept_file"]
 
 
-def kept_file(index: Index, folder: str) -> Path | None:
-    """Return the file that an index keeps in one of its folders, as the manifest names it; None where it keeps none.
+def kept_file(index: Index, start: str) -> Path | None:
+    """Return the file that an index keeps whose name within it starts so, as the manifest has it; None where none does.
 
     Raises
     ------
@@ -23,7 +23,7 @@ def kept_file(index: Index, folder: str) -> Path | None:
         If the file is missing or not the one that the manifest names.
     """
     for name, sha256 in index.manifest.calibration.items():
-        if name.startswith(f"{folder}/"):
+        if name.startswith(start):
             path = index.directory / name
             if not path.is_file() or sha256_file(path) != sha256:
                 raise IntegrityError(f"{path} is missing or changed; see: forensics index verify {index.directory}")

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forensics.detect.watermark.discovery import LEAST_IMAGES
 from forensics.errors import UsageError
 from forensics.report import cards, grading, views
 from forensics.report.evidence import check_sums, write_sums
@@ -82,6 +83,8 @@ def render(
         facts=views.facts({key: value for key, value in run.run.items() if key not in ("embedders", "thresholds")}),
         cards=shown,
         marks=marks,
+        comparable=len(run.images.searched_ids) >= LEAST_IMAGES,
+        least=LEAST_IMAGES,
         glossary=cards.glossary(run),
         rest=rest,
         leads=leads,

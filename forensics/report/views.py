@@ -16,6 +16,7 @@ __all__ = ["Coverage", "Group", "Summary", "coverage", "embedders", "facts", "gr
 
 _UNREADABLE = 100
 _GROUP_ROWS = 25
+_LABELS = 8
 _GROUPS = (
     ("domain", "Domain of the reference"),
     ("dataset", "Dataset of the reference"),
@@ -123,6 +124,8 @@ def _detections(run: Run) -> Summary:
         kinds = [kind for kind in _THINGS if any(kind.startswith(name.rstrip("s")[:5]) for name in looked if name)]
     kinds = kinds or ["watermark"]
     things = " or ".join(_THINGS[kind][0] for kind in kinds)
+    if not looked and not run.findings:
+        things = "a mark that several of them share"
     counted = {row["query"]["id"] for row in run.findings if row["review_status"] != "rejected"}
     prompts = run.images.searched_prompts
     clusters = [prompt or ("", i) for i, prompt in enumerate(prompts)] if any(prompts) else None
@@ -136,7 +139,10 @@ def _detections(run: Run) -> Summary:
         verb = "bears" if found.count == 1 else "bear"
         verb = verb if kinds == ["watermark"] else verb.replace("bear", "show")
         sentence = f"{number(found.count)} of the {number(found.total)} images that were searched {verb} {things}."
-    named = [(label, count) for label, count in Counter(row["label"] for row in run.findings).most_common(8) if label]
+    labels = Counter(row["label"] for row in run.findings if row["label"])
+    named = labels.most_common(_LABELS)
+    if rest := labels.total() - sum(count for _, count in named):
+        named.append((f"{len(labels) - len(named)} further", rest))
     return Summary(
         sentence=sentence,
         interval=_interval(found, low, high),

@@ -63,7 +63,11 @@ class Measure:
     bound: Literal["≥", "≤"] = "≥"
 
 
-STRENGTH = Measure("Strength of the finding", "belief that this is a copy, from all measurements together")
+STRENGTH = Measure(
+    "Strength of the finding",
+    "of a copy or a known meme the belief that it is one, from all measurements together; of anything else how sure "
+    "its detector is; 0 to 1",
+)
 MEASUREMENTS = {
     "inliers": Measure("Matching points", "small details found at corresponding places in both images", "count"),
     "matches": Measure("Points compared", "details that look alike, before their places are compared", "count"),
@@ -170,7 +174,52 @@ MEASUREMENTS = {
     "shared_mark_share": Measure("Opacity against the average mark", "1 is as opaque as the mark averaged over images"),
     "shared_mark_z": Measure("Surety of the shared mark", "standard deviations above places without the mark"),
     "detector": Measure("Found by", "which detector"),
+    "layout": Measure("Likeness of the rough layout", "of grey in coarse cells, over what chance gives: 1 is equal"),
+    "fine": Measure("Likeness of the fine layout", "the same in finer cells"),
+    "hash": Measure("Likeness of picture fingerprints", "equal bits over what chance gives: 1 is equal"),
+    "geometry": Measure("Evidence of the alignment", "logarithm of the power of ten; 0 where it was not aligned"),
+    "aligned": Measure("Likeness once laid over one another", "times that evidence; 0 where it was not aligned"),
+    "macro": Measure("Surety of an image macro", "by where the lines of letters stand, how they look, and bars"),
+    "cyrillic": Measure("Share of Cyrillic letters", "of those that were read", "share"),
+    "subtype": Measure("Kind of cover", "the likeliest: book, disc, website or poster"),
+    "cover_score": Measure("Surety of a cover", "one minus the chance that it is none"),
+    "cover_book": Measure("Chance of a book cover", "", "share"),
+    "cover_disc": Measure("Chance of a record's cover or disc", "", "share"),
+    "cover_website": Measure("Chance of a web page", "", "share"),
+    "cover_poster": Measure("Chance of a poster", "", "share"),
+    "text_boxes": Measure("Lines of letters", "that a text detector finds in the image", "count"),
+    "clip_subtype": Measure("Kind of cover by CLIP", "asked in words; it decides nothing"),
+    "clip_cover": Measure("Chance of a cover by CLIP", "asked in words; it decides nothing", "share"),
     "phash": Measure("Picture fingerprint pHash", "share of equal bits; unrelated images have about half"),
+}
+
+
+_LAYOUT = {
+    "text_share": "area under lines of letters",
+    "text_lines": "lines of letters, 20 and more being all",
+    "text_top": "upper third under lines of letters",
+    "text_middle": "middle third under lines of letters",
+    "text_foot": "lower third under lines of letters",
+    "title_height": "height of the largest line of letters",
+    "title_width": "width of the widest line of letters",
+    "title_place": "place of the largest line, from the top",
+    "centred": "lines about a common middle",
+    "ranged": "lines from a common left edge",
+    "row_top": "longest level edge in the upper fifth",
+    "row_middle": "longest level edge in the middle",
+    "row_foot": "longest level edge in the lower fifth",
+    "column_left": "longest upright edge in the left fifth",
+    "column_middle": "longest upright edge in the middle",
+    "column_right": "longest upright edge in the right fifth",
+    "spine": "upright edge between two colours at the left",
+    "frame_bar": "plain bar along the upper edge",
+    "controls": "round spots side by side in that bar",
+    "ring": "circle about the middle that is an edge",
+    "hole": "small circle about the middle that is an edge",
+    "rim_plain": "rim near its commonest colour",
+    "plain": "area without structure",
+    "colours": "area in the four commonest colours",
+    "blocks": "strong edges that are long and straight",
 }
 
 
@@ -178,6 +227,8 @@ def measure(name: str) -> Measure:
     """Return how a measurement is shown; an unknown one shows its own name."""
     if name in MEASUREMENTS:
         return MEASUREMENTS[name]
+    if (said := _LAYOUT.get(name.removeprefix("layout_"))) is not None:
+        return Measure(f"Layout: {said}", "", "share")
     if name.startswith(("sscd", "clip")):
         return Measure(f"Likeness by {name}", "likeness of the learned descriptors: 1 is equal")
     return Measure(name.replace("_", " "), "")

@@ -120,9 +120,12 @@ class TableSource:
     def _is_parquet(self) -> bool:
         try:
             with self._table.open("rb") as file:
-                return file.read(4) == _PARQUET
+                found = file.read(4) == _PARQUET
         except OSError as error:
             raise SourceError(f"cannot read {self._table}: {error.strerror or error}") from error
+        if not found and self._table.suffix.lower() == ".parquet":
+            raise SourceError(f"{self._table} is no parquet file (it begins otherwise); give one, or a CSV named .csv")
+        return found
 
     def _parquet(self) -> Any:
         import pyarrow as pa

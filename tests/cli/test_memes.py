@@ -48,7 +48,7 @@ def test_add_list_and_find(templates: Path, tmp_path: Path) -> None:
     words = ("memes", "find", images, "--templates", templates, "--out", out, "--workers", 0, "-q", "--case-id", "K-1")
     done = run(*words)
     assert done.code == 0, done.err
-    assert "2 images, 1 with a meme" in done.out
+    assert "2 of 2 images searched, 1 with a meme" in done.out
     assert "1  Wise Owl" in done.out
     assert (out / "report.html").is_file()
     assert json.loads((out / "case.json").read_text("utf-8"))["case_id"] == "K-1"

@@ -58,7 +58,26 @@ def test_a_shared_mark_is_reported_with_its_picture_and_its_images(tmp_path: Pat
     assert "Marks shared by this batch" in html
     assert html.count('class="mask"') == len(rows)
     again = run("watermarks", batch, "--out", out, "--no-network", "--workers", 0, "-q")
-    assert f"one mark on {mark['images']} images, {mark['mark_id']}.png" in again.out
+    assert f"one mark on {mark['images']} images\n" in again.out
+    assert str(out / "evidence" / "marks" / f"{mark['mark_id']}.png") in again.out
+
+
+def test_without_the_network_no_single_mark_is_denied(tmp_path: Path, batch: Path) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    (few / "one.png").write_bytes((batch / "00.png").read_bytes())
+    done = run("watermarks", few, "--out", tmp_path / "run", "--no-network", "--workers", 0, "-q")
+    assert done.code == 0
+    html = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "The watermark network did not run" in html
+    assert "was a mark that several of them share found" in html
+    assert "Too few images were searched" in html
+
+
+def test_a_threshold_that_does_nothing_here_is_refused(tmp_path: Path, batch: Path) -> None:
+    done = run("watermarks", batch, "--out", tmp_path / "run", "--threshold", "meme=0.4", "-q")
+    assert done.code == 2
+    assert "this command knows: watermark" in done.err
 
 
 def test_a_batch_without_a_mark_says_so(tmp_path: Path, batch: Path) -> None:

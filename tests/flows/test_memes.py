@@ -13,8 +13,9 @@ from PIL import Image
 
 from forensics.errors import IndexFormatError, IntegrityError, SourceError, UsageError
 from forensics.flows import memes as flow
+from forensics.flows.calibration_files import read_calibration
 from forensics.flows.detect import DetectOptions
-from forensics.flows.index import remove_images
+from forensics.flows.index import open_index, remove_images
 from forensics.flows.meme_index import CALIBRATION, detector, template_name
 from forensics.flows.memes import add_templates, find_memes, list_templates, meme_detector
 from forensics.index.check import check_index
@@ -129,7 +130,25 @@ def test_a_plain_template_is_hardly_ever_named(tmp_path: Path) -> None:
     add_templates(pictures, tmp_path / "index", descriptor="none", workers=0)
     made = detector(templates=str(tmp_path / "index"))
     others = [np.full((300, 300, 3), 250, np.uint8), *(ground(seed) for seed in range(50, 56))]
-    assert not [one.label for image in made.detect(others[1:]) for one in image]
+    assert not [one.label for image in made.detect(others) for one in image]
+    assert not made.detect([np.full((300, 300, 3), (200, 30, 30), np.uint8)])[0]
+    (white,) = (row for row in list_templates(tmp_path / "index") if row.name == "White")
+    assert "of one colour" in white.note
+
+
+def test_templates_none_of_which_can_be_read_are_told(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "x.jpg").write_text("no picture")
+    result = add_templates(pictures, tmp_path / "index", descriptor="none", workers=0)
+    assert (result.added, result.unreadable) == (1, 1)
+    save(template("Wise-Owl"), pictures / "Owl.png")
+    add_templates(pictures, tmp_path / "index", descriptor="none", workers=0)
+    assert [row.threshold is None for row in list_templates(tmp_path / "index")] == [True, False]
+
+
+def test_thresholds_of_templates_are_no_calibration_of_scores(made: Made) -> None:
+    assert read_calibration(open_index(made.index)) is None
 
 
 def test_a_run_folder_names_what_was_found(made: Made, tmp_path: Path) -> None:
@@ -174,7 +193,7 @@ def test_wrong_input_is_one_clear_error(made: Made, tmp_path: Path) -> None:
         add_templates(tmp_path / "empty", tmp_path / "index", descriptor="none")
     with pytest.raises(UsageError, match="auto, none or the name of an SSCD"):
         add_templates(made.pictures, tmp_path / "index", descriptor="clip")
-    with pytest.raises(IndexFormatError, match="not an index"):
+    with pytest.raises(UsageError, match="not an index of meme templates"):
         meme_detector(tmp_path / "empty")
     assert not (tmp_path / "index").exists()
 

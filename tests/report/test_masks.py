@@ -107,7 +107,7 @@ def test_the_report_draws_masks_and_names_the_mark(tmp_path: Path) -> None:
 
 def test_no_mark_is_said_and_no_search_is_not(tmp_path: Path) -> None:
     html = (written(tmp_path / "none", findings=0) / "report.html").read_text("utf-8")
-    assert "no mark was found that several of them share" in html
+    assert "Too few images were searched to say what several of them share: 8 of one shape" in html
     assert "On none of the 4 images that were searched was a picture agency’s mark found." in html
     html = (written(tmp_path / "unasked", marks=False) / "report.html").read_text("utf-8")
     assert "Marks shared by this batch" not in html

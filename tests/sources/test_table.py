@@ -136,6 +136,12 @@ def test_tables_that_cannot_be_used(tmp_path: Path, text: str, column: str | Non
     assert "\n" not in str(caught.value)
 
 
+def test_what_is_called_parquet_and_is_none_is_not_read_as_text(tmp_path: Path) -> None:
+    (tmp_path / "list.parquet").write_bytes(bytes(range(256)))
+    with pytest.raises(SourceError, match="is no parquet file"):
+        open_source(tmp_path / "list.parquet")
+
+
 def test_a_broken_parquet_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "list.parquet").write_bytes(b"PAR1 and nothing else")
     with pytest.raises(SourceError, match="parquet"):

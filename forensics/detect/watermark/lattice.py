@@ -47,6 +47,10 @@ _FLOOR = 4.0
 """Grey levels added to the local spread, so that flat ground is not blown up."""
 
 
+_SURE = 0.6
+"""Confidence from which a lattice is believed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lattice:
     """How a mark repeats.
@@ -64,6 +68,11 @@ class Lattice:
     steps: tuple[tuple[float, float], ...]
     confidence: float
     copies: int
+
+    @property
+    def sure(self) -> bool:
+        """Whether the mark repeats beyond doubt: only then are its copies averaged, and told of."""
+        return self.copies > 1 and self.confidence >= _SURE
 
 
 def local_contrast(image: UInt8Array, *, sigma: float | None = None) -> FloatArray:

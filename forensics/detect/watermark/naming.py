@@ -389,6 +389,6 @@ def _legibility(readings: Sequence[Reading], verdict: tuple[Match, int] | None) 
 
 
 def _arrangement(lattice: Lattice | None) -> tuple[str, ...]:
-    if lattice is None or lattice.copies < 2:
+    if lattice is None or not lattice.sure:
         return ()
-    return (f"It repeats over the picture, {lattice.copies} times at even distances.",)
+    return ("It repeats over the picture at even distances.",)

@@ -28,8 +28,6 @@ _READ_SIDE = 640
 _MOST_ENLARGED = 8.0
 _MARGIN = 0.12
 """A region is read with so much around it, as a share of its longer side: readers want a rim."""
-_LATTICE = 0.6
-"""Confidence of the lattice from which its copies are averaged."""
 _MOST_LINES, _MOST_AGAIN = 6, 4
 """Lines that are read of the region, and of its repeats' mean."""
 _MOST_PIECES, _MOST_OF_PIECE = 3, 2
@@ -119,7 +117,7 @@ def read_passes(
                 ]
     contrast = local_contrast(view.pixels)
     yield read(_as_grey(contrast), _MOST_LINES)
-    if lattice is not None and lattice.copies > 1 and lattice.confidence >= _LATTICE:
+    if lattice is not None and lattice.sure:
         steps = tuple((x * view.scale[0], y * view.scale[1]) for x, y in lattice.steps)
         mean = averaged(contrast, replace(lattice, steps=steps))
         yield read(_as_grey(mean / max(float(mean.std()), 1e-3)), _MOST_AGAIN)
