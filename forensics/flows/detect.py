@@ -288,7 +288,8 @@ def add_findings(
             if one.kind == "watermark":
                 extra["batch_share"] = with_label[one.label] / max(searched, 1)
                 if mark is not None:
-                    extra |= {"shared_mark": mark.mark_id, "batch_share": mark.share}
+                    # of one agency's findings some may carry a shared mark and some not
+                    extra |= {"shared_mark": mark.mark_id, "batch_share": max(extra["batch_share"], mark.share)}
             writer.add_finding(_finding(one, image, extra), query_metadata=image.record.metadata)
             if one.mask and mask_file(work, one.finding_id).is_file():
                 writer.add_mask(one.finding_id, mask_file(work, one.finding_id).read_bytes())

@@ -164,7 +164,6 @@ MEASUREMENTS = {
         "Distance of what was read to the name", "0 is equal; letters that look alike cost less than others"
     ),
     "mark_period": Measure("The mark repeats after, in pixels", "estimated, never an agency's constant", "count"),
-    "mark_copies": Measure("Copies of the mark that were laid over one another", "to read it", "count"),
     "mark_presence": Measure("The network's surety of a mark", "probability as the pictures of its training had them"),
     "mark_share": Measure("Share of the image under the mark", "where its place is more likely than not", "share"),
     "network_agency": Measure("Agency that it looks like to the network", "one opinion; it names nobody alone"),

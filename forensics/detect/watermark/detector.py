@@ -130,7 +130,6 @@ class WatermarkDetector:
             measurements["mark_text_distance"] = round(named.distance, 4)
         if named.lattice is not None and named.lattice.sure:
             measurements["mark_period"] = round(min(float(np.hypot(x, y)) for x, y in named.lattice.steps), 1)
-            measurements["mark_copies"] = named.lattice.copies
         return [
             Detection(
                 kind="watermark",
