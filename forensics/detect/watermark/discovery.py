@@ -49,8 +49,6 @@ _STARTS = 12
 _MOST_MARKS = 6
 _EVERYWHERE = 0.2
 """A tile seen in more of the images that gave no tile of it is something that any picture has: an edge, a corner."""
-_MOVING_POINTED = 0.25
-"""Least share of the images with a moving mark to which a network that vouches for it points: of a real one, most."""
 _POINTED_BASE = 0.05
 """Weight of what the network does not point to, among images to which it points."""
 
@@ -167,7 +165,7 @@ def _moving(
             down, right = np.rint(steps[start, stacked[place]] / _SEARCH).astype(int)
             placed.append(Placed(number=looked[stacked[place]], dy=int(down), dx=int(right)))
         mark = judged(placed, "moving", group.p_value, batch, free if cut else looked, vouched=cut)
-        if mark is not None and (not cut or mark.path == "fixed" or batch.pointed(mark.members) >= _MOVING_POINTED):
+        if mark is not None:
             return mark
     return None
 
@@ -196,8 +194,6 @@ def _tiled(batch: Batch, among: Sequence[int], free: Sequence[int]) -> SharedMar
     members = batch.members(free, mark)
     elsewhere = len(members.keys() - bearing)
     if len(members) < 2 or elsewhere > _EVERYWHERE * (len(free) - len(bearing)):
-        return None
-    if mark.vouched and batch.pointed(members) < _MOVING_POINTED:
         return None
     return replace(mark, members=members)
 

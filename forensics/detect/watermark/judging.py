@@ -6,7 +6,7 @@ must be found again in the image that was left out; and the images must show som
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -86,10 +86,6 @@ class Batch:
             if seen.z >= least_z(mark, limit, pointed=self.masks[number] is not None) and seen.share >= self.share:
                 kept[number] = seen
         return kept
-
-    def pointed(self, numbers: Collection[int]) -> float:
-        """Return to which share of some images a network points; 0 of none."""
-        return sum(self.masks[number] is not None for number in numbers) / max(1, len(numbers))
 
     def words(self, placed: Sequence[Placed], mark: FittedMark) -> UInt8Array:
         """Return (h, w) uint8, 255 where the words of an estimated mark are, by the estimate and by the masks together.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -116,10 +117,11 @@ def _shifted(mask: UInt8Array, dy: int, dx: int) -> UInt8Array:
 def least_z(mark: SharedMark, limit: float, *, pointed: bool) -> float:
     """Return the :attr:`Presence.z` from which a mark is listed in an image to which a network points, or does not.
 
-    A tile's limit is what the weakest of its own images reaches, which is little enough where the network points.
+    A tile's limit is what the weakest of its own images reaches, which is little enough where the network points. A
+    mark that may lie anywhere is in no image that the network passes over: on flat ground some place always agrees.
     """
     if not mark.vouched:
         return limit
     if pointed:
         return limit if mark.repeated else limit * _POINTED
-    return limit * _PASSED_OVER
+    return math.inf if mark.path == "moving" else limit * _PASSED_OVER
