@@ -282,11 +282,13 @@ def _print(result: Any, generated: Any, *, as_json: bool) -> None:
     if generated is not None:
         kept = f" ({generated.kept} kept from an earlier run)" if generated.kept else ""
         typer.echo(f"generated  {len(generated.files)} images{kept} in {generated.out}")
+    from forensics.flows.results import unread
+
     total = sum(result.states.values())
     searched = result.states.get("ok", 0) + result.states.get("degraded", 0)
-    unread = ", ".join(f"{count} {state}" for state, count in result.states.items() if state in ("rejected", "error"))
+    missed = unread(result.states)
     kinds = ", ".join(f"{count} {kind}" for kind, count in result.findings_count.items())
-    typer.echo(f"searched   {searched} of {total} images" + (f" ({unread}: reasons in the report)" if unread else ""))
+    typer.echo(f"searched   {searched} of {total} images" + (f" ({missed}: reasons in the report)" if missed else ""))
     typer.echo(f"copies in  {result.images_with_copy} of {searched} images")
     typer.echo(f"findings   {sum(result.findings_count.values())}" + (f": {kinds}" if kinds else ""))
     typer.echo(f"leads      {result.leads_count} (alike, not claimed to be copies)")

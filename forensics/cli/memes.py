@@ -139,6 +139,7 @@ def find(
     from forensics.cli.progress import progress_bar
     from forensics.flows.detect import DetectOptions
     from forensics.flows.memes import find_memes
+    from forensics.flows.results import exit_code, unread
 
     options = DetectOptions(path_column=path_column, case_id=case_id, operator=operator, workers=workers)
     with progress_bar(quiet=quiet) as progress:
@@ -146,13 +147,12 @@ def find(
     for note in result.notes:
         typer.echo(f"note: {note}", err=True)
     searched, total = result.states.get("ok", 0) + result.states.get("degraded", 0), sum(result.states.values())
-    unread = ", ".join(f"{count} {state}" for state, count in result.states.items() if state in ("rejected", "error"))
+    missed = unread(result.states)
     typer.echo(
-        f"{searched} of {total} images searched{f' ({unread}: reasons in the report)' if unread else ''}, "
+        f"{searched} of {total} images searched{f' ({missed}: reasons in the report)' if missed else ''}, "
         f"{result.images_with_finding} with a meme"
     )
     for label, count in result.labels.items():
         typer.echo(f"  {count:5}  {label}")
     typer.echo(f"report: {result.report}")
-    unreadable = result.states.get("rejected", 0) + result.states.get("error", 0)
-    return ExitCode.UNREADABLE if unreadable else ExitCode.CLEAN
+    return int(exit_code(result.states))

@@ -70,7 +70,7 @@ def watermarks(
     """
     from forensics.cli.progress import progress_bar
     from forensics.flows.detect import DetectOptions
-    from forensics.flows.results import exit_code
+    from forensics.flows.results import exit_code, unread
     from forensics.flows.watermarks import watermarks as flow
 
     options = DetectOptions(
@@ -105,9 +105,9 @@ def watermarks(
         }
         typer.echo(json.dumps(facts, ensure_ascii=False))
         return int(exit_code(result.states))
-    unread = ", ".join(f"{count} {state}" for state, count in result.states.items() if state in ("rejected", "error"))
+    missed = unread(result.states)
     total = sum(result.states.values())
-    typer.echo(f"searched   {searched} of {total} images" + (f" ({unread}: reasons in the report)" if unread else ""))
+    typer.echo(f"searched   {searched} of {total} images" + (f" ({missed}: reasons in the report)" if missed else ""))
     typer.echo(f"marks on   {result.images_with_finding} of {searched} images")
     for label, count in result.labels.items():
         typer.echo(f"{count:9}  {label}")

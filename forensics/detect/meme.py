@@ -287,9 +287,9 @@ def _known(one: Evidence, template: Template, captions: Captions | None, shape: 
     )
 
 
-def is_plain(image: UInt8Array | None) -> bool:
+def is_plain(image: UInt8Array) -> bool:
     """Say whether an image is of one colour, but for a few levels: any two such are alike."""
-    return image is None or int((image.max((0, 1)).astype(int) - image.min((0, 1))).max()) < _LEAST_RANGE
+    return int((image.max((0, 1)).astype(int) - image.min((0, 1))).max()) < _LEAST_RANGE
 
 
 def _unknown(captions: Captions, limits: Limits, templates: int) -> Detection:

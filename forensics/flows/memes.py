@@ -259,7 +259,8 @@ def _calibrate(directory: Path, progress: Progress | None) -> None:
         threshold = min(_MOST_THRESHOLD, max(least, float(best[k]) + margin))
         note = notes[k]
         data = index.pixels(int(numbers[k])).data
-        if data is not None and is_plain(decode(data, need=PREVIEW).pixels):
+        shown = None if data is None else decode(data, need=PREVIEW).pixels
+        if shown is not None and is_plain(shown):
             threshold, note = _MOST_THRESHOLD, "of one colour: there is nothing to know it by"
         if best[k] >= _SAME_PICTURE:
             note = note or "so plain that unrelated pictures look like it: it is hardly ever named"

@@ -12,7 +12,7 @@ from forensics.errors import ExitCode
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["AuditResult", "SearchResult", "exit_code"]
+__all__ = ["AuditResult", "SearchResult", "exit_code", "unread"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,3 +84,8 @@ def exit_code(states: Mapping[str, int], *, findings: int = 0, fail_on_findings:
     if states.get("rejected", 0) or states.get("error", 0):
         return ExitCode.UNREADABLE
     return ExitCode.CLEAN
+
+
+def unread(states: Mapping[str, int]) -> str:
+    """Return how many inputs were not read, by state, as in "1 rejected, 2 error"; empty where all were."""
+    return ", ".join(f"{count} {state}" for state, count in states.items() if state in ("rejected", "error"))

@@ -226,7 +226,7 @@ def measure(name: str) -> Measure:
     """Return how a measurement is shown; an unknown one shows its own name."""
     if name in MEASUREMENTS:
         return MEASUREMENTS[name]
-    if (said := _LAYOUT.get(name.removeprefix("layout_"))) is not None:
+    if name.startswith("layout_") and (said := _LAYOUT.get(name.removeprefix("layout_"))):
         return Measure(f"Layout: {said}", "", "share")
     if name.startswith(("sscd", "clip")):
         return Measure(f"Likeness by {name}", "likeness of the learned descriptors: 1 is equal")
