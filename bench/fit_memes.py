@@ -29,7 +29,7 @@ from marks_memes import FALSE_ALARMS, known_templates, read_bench, stored
 
 from forensics.detect.meme_match import FEATURES
 from forensics.flows.index import open_index
-from forensics.flows.meme_index import open_detector, program_limits
+from forensics.flows.meme_index import limits_of, open_detector
 from forensics.flows.memes import add_templates
 from forensics.images import decode
 
@@ -44,7 +44,7 @@ def collect(bench: Path, work: Path, every: int) -> list[dict[str, Any]]:
     work.mkdir(parents=True, exist_ok=True)
     add_templates(known_templates(bench, work), work / "templates", calibrate=False, workers=0)
     index = open_index(work / "templates")
-    limits = replace(program_limits(), align_from=2.0)
+    limits = replace(limits_of({}), align_from=2.0)
     detector = open_detector(index, captions=False, limits=limits)
     log = work / "evidence.jsonl"
     known = stored(log)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from forensics.cli.options import parse_thresholds
 from forensics.errors import ExitCode
 
 __all__ = ["register"]
@@ -124,9 +125,21 @@ def find(
     templates: Annotated[Path, typer.Option("--templates", help="Index made by `forensics memes add`.")],
     out: Annotated[Path, typer.Option("--out", help="Run folder; an earlier run there is replaced, reviews are kept.")],
     path_column: PathColumn = None,
-    case_id: Annotated[str, typer.Option("--case-id", help="Printed in the report.")] = "",
-    operator: Annotated[str, typer.Option(help="Printed in the report.")] = "",
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--threshold",
+            help="NAME=VALUE: your own threshold, marked as such, for meme (then every template's), image_macro or "
+            "geometry_log10_nfa (docs/method.md). Repeatable.",
+        ),
+    ] = None,
+    redact: Annotated[str, typer.Option(help="Comma list of `faces` and `pixels` (no picture at all).")] = "",
+    case_id: Annotated[str, typer.Option("--case-id", help="Your name for this case, printed in the report.")] = "",
+    operator: Annotated[
+        str, typer.Option(envvar="FORENSICS_OPERATOR", help="Who runs it, printed in the report.")
+    ] = "",
     workers: Workers = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     quiet: Quiet = False,
 ) -> int:
     """Find which images show a template, and which are image macros of none that is known.
@@ -141,9 +154,30 @@ def find(
     from forensics.flows.memes import find_memes
     from forensics.flows.results import exit_code, unread
 
-    options = DetectOptions(path_column=path_column, case_id=case_id, operator=operator, workers=workers)
+    options = DetectOptions(
+        path_column=path_column,
+        redact=[word.strip() for word in redact.split(",") if word.strip()],
+        case_id=case_id,
+        operator=operator,
+        workers=workers,
+    )
+    own = parse_thresholds(threshold)
     with progress_bar(quiet=quiet) as progress:
-        result = find_memes(source, templates=templates, out=out, options=options, progress=progress)
+        result = find_memes(source, templates=templates, out=out, thresholds=own, options=options, progress=progress)
+    if json_output:
+        import json
+
+        facts = {
+            "run": str(result.run_dir),
+            "report": str(result.report),
+            "states": dict(result.states),
+            "findings": dict(result.findings_count),
+            "labels": dict(result.labels),
+            "images_with_meme": result.images_with_finding,
+            "notes": list(result.notes),
+        }
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return int(exit_code(result.states))
     for note in result.notes:
         typer.echo(f"note: {note}", err=True)
     searched, total = result.states.get("ok", 0) + result.states.get("degraded", 0), sum(result.states.values())

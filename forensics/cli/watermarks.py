@@ -47,7 +47,11 @@ def watermarks(
     ] = None,
     threshold: Annotated[
         list[str] | None,
-        typer.Option("--threshold", help="watermark=VALUE: your own threshold, marked as such."),
+        typer.Option(
+            "--threshold",
+            help="NAME=VALUE: your own threshold, marked as such, for watermark, watermark_named, shared_mark, "
+            "moving_mark or shared_mark_share (docs/method.md). Repeatable.",
+        ),
     ] = None,
     redact: Annotated[str, typer.Option(help="Comma list of `faces` and `pixels` (no picture at all).")] = "",
     case_id: Annotated[str, typer.Option("--case-id", help="Your name for this case, printed in the report.")] = "",

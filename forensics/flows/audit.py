@@ -296,6 +296,7 @@ def audit_source(
                 work / "examined",
                 discover=discover,
                 workers=workers,
+                thresholds=table,
                 progress=report_progress,
             )
             verdicts.kinds.update(found.kinds)

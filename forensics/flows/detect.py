@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from forensics.errors import UsageError
 from forensics.flows.build import first_record
 from forensics.flows.clock import Clock
-from forensics.flows.detectors import DetectorSpec
+from forensics.flows.detectors import DetectorSpec, thresholds_in_use
 from forensics.flows.examine import Examination, Examined, Spotted, examine, examined, mask_file, picture_file
 from forensics.flows.facts import case_facts, detection_facts
 from forensics.flows.ingest import default_workers
@@ -27,6 +27,7 @@ from forensics.types import Finding, ImageRef, Record
 if TYPE_CHECKING:
     from forensics.index import Index
     from forensics.sources import Source
+    from forensics.thresholds import Threshold
     from forensics.types import Detector, Progress
 
 __all__ = [
@@ -56,8 +57,8 @@ class DetectOptions:
     redact : sequence of str
         Of ``faces``, ``references``, ``pixels``.
     thresholds : mapping of str to float
-        The operator's own, for names of :data:`forensics.thresholds.THRESHOLDS`: what the report states. A detector is
-        told its own in its spec.
+        The operator's own, for names of :data:`forensics.thresholds.THRESHOLDS`: what the report states, and what holds
+        for shared marks. A detector is told its own in its spec.
     settings : mapping
         Further plain values for ``run.json``: what the caller was asked for.
     notes : sequence of str
@@ -168,7 +169,9 @@ def detect_source(
         clock.lap("examine")
         shared: tuple[Shared, ...] = ()
         if options.discover:
-            shared = find_shared(work, source.root, network=_network(made), workers=workers, progress=progress)
+            shared = find_shared(
+                work, source.root, network=_network(made), workers=workers, progress=progress, thresholds=table
+            )
         clock.lap("discover")
         states: Counter[str] = Counter()
         for image in examined(work):
@@ -182,7 +185,7 @@ def detect_source(
             source=str(path or source.root),
             source_kind=source.kind,
             detectors=[{"name": detector.name, **detector.facts} for detector in made],
-            thresholds=table,
+            thresholds=thresholds_in_use(table, [one.name for one in made], discover=options.discover),
             settings={**options.settings, "discover": options.discover, "redact": sorted(hidden)},
             timings=clock.laps,
             notes=options.notes,
@@ -218,6 +221,7 @@ def detect_indexed(
     *,
     discover: bool,
     workers: int,
+    thresholds: Mapping[str, Threshold] | None = None,
     progress: Progress | None = None,
 ) -> Detected:
     """Look with detectors at images that an audit has listed already, and hand what is found to its run writer.
@@ -228,6 +232,8 @@ def detect_indexed(
         Of one source; images without pixels are passed over.
     detectors, discover, workers, progress
         As in :func:`detect_source`.
+    thresholds : mapping of str to Threshold, optional
+        Of the marks that images share; the program's own by default.
     writer : RunWriter
     work : Path
         Where unfinished work is kept.
@@ -244,7 +250,9 @@ def detect_indexed(
     examine(plan, records, work, workers=workers, total=len(queries), progress=progress)
     shared: tuple[Shared, ...] = ()
     if discover:
-        shared = find_shared(work, root, network=_network(made), workers=workers, progress=progress)
+        shared = find_shared(
+            work, root, network=_network(made), workers=workers, progress=progress, thresholds=thresholds
+        )
     kinds, _, _ = add_findings(writer, work, shared)
     if discover:
         writer.add_shared_marks((mark.row(), mark.picture_png) for mark in shared)

@@ -14,7 +14,19 @@ from forensics.thresholds import Threshold, with_overrides
 if TYPE_CHECKING:
     from forensics.types import Detector, Scalar
 
-__all__ = ["DETECTORS", "ChosenDetectors", "DetectorSpec", "choose_detectors", "cover", "meme", "watermark"]
+__all__ = [
+    "DETECTORS",
+    "MEME_THRESHOLDS",
+    "SHARED_THRESHOLDS",
+    "WATERMARK_THRESHOLDS",
+    "ChosenDetectors",
+    "DetectorSpec",
+    "choose_detectors",
+    "cover",
+    "meme",
+    "thresholds_in_use",
+    "watermark",
+]
 
 Argument: TypeAlias = "Scalar | Sequence[Scalar]"
 
@@ -81,6 +93,14 @@ class ChosenDetectors:
 DETECTORS = ("watermark", "meme", "cover")
 """Names that an audit's choice accepts."""
 
+WATERMARK_THRESHOLDS = ("watermark", "watermark_named")
+MEME_THRESHOLDS = ("meme", "image_macro", "geometry_log10_nfa")
+SHARED_THRESHOLDS = ("shared_mark", "moving_mark", "shared_mark_share")
+"""Names of :data:`forensics.thresholds.THRESHOLDS` that decide about marks, memes, and marks that images share."""
+
+# by the detector's own name
+_IN_USE = {"watermark": WATERMARK_THRESHOLDS, "memes": MEME_THRESHOLDS, "cover": ("cover",)}
+
 
 def choose_detectors(
     names: Sequence[str] | None, *, thresholds: Mapping[str, float] | None = None, templates: str | Path | None = None
@@ -122,18 +142,43 @@ def choose_detectors(
     return ChosenDetectors(specs=tuple(specs), names=tuple(found), notes=tuple(notes))
 
 
+def thresholds_in_use(
+    table: Mapping[str, Threshold], detectors: Sequence[str], *, discover: bool
+) -> dict[str, Threshold]:
+    """Return what of a table of thresholds decides in a run of these detectors alone; all of it where one is unknown.
+
+    Parameters
+    ----------
+    table : mapping of str to Threshold
+    detectors : sequence of str
+        Their own names, :attr:`forensics.types.Detector.name`.
+    discover : bool
+        Whether marks that images share are looked for.
+    """
+    if any(name not in _IN_USE for name in detectors):
+        return dict(table)
+    used = {entry for name in detectors for entry in _IN_USE[name]}
+    if discover:
+        used |= {*SHARED_THRESHOLDS, *WATERMARK_THRESHOLDS}
+    return {name: entry for name, entry in table.items() if name in used}
+
+
 def _spec(name: str, thresholds: Mapping[str, float], templates: str | Path | None) -> DetectorSpec:
     if name == "meme" and templates is not None:
         from forensics.flows.memes import meme_detector
 
-        return meme_detector(templates)
-    key = {"watermark": "watermark", "cover": "cover", "meme": "image_macro"}[name]
-    arguments = {"threshold": thresholds[key]} if key in thresholds else {}
+        return meme_detector(templates, thresholds=thresholds)
+    keys = {
+        "watermark": {"watermark": "threshold", "watermark_named": "named"},
+        "cover": {"cover": "threshold"},
+        "meme": {"image_macro": "threshold"},
+    }
+    arguments = {argument: thresholds[key] for key, argument in keys[name].items() if key in thresholds}
     return DetectorSpec(factory=f"forensics.flows.detectors:{name}", arguments=arguments)
 
 
-def watermark(*, threshold: float | None = None) -> Detector:
-    """Make the detector of stock marks.
+def watermark(*, threshold: float | None = None, named: float | None = None) -> Detector:
+    """Make the detector of stock marks, with the program's thresholds where none is given.
 
     Raises
     ------
@@ -145,12 +190,12 @@ def watermark(*, threshold: float | None = None) -> Detector:
 
     model = MarkModel(threads=1)  # the workers are the parallelism
     _ = model.sha256  # a missing network speaks before its threshold is looked up
-    entry, named = _threshold("watermark", threshold), _threshold("watermark_named", None)
+    entry, lower = _threshold("watermark", threshold), _threshold("watermark_named", named)
     return WatermarkDetector(
         threshold=entry.value,
         threshold_source=entry.source,
-        named_threshold=named.value,
-        named_source=named.source,
+        named_threshold=lower.value,
+        named_source=lower.source,
         model=model,
     )
 
@@ -188,7 +233,7 @@ def meme(*, threshold: float | None = None) -> Detector:
     from forensics.detect.meme import MemeDetector
     from forensics.detect.meme_match import TemplateRows, load_model
     from forensics.embed import create
-    from forensics.flows.meme_index import caption_reader, program_limits
+    from forensics.flows.meme_index import caption_reader, limits_of
 
     captions = caption_reader()
     if captions is None:
@@ -201,7 +246,7 @@ def meme(*, threshold: float | None = None) -> Detector:
         embedder=None,
         hasher=create("phash"),
         model=load_model(None),
-        limits=replace(program_limits(), macro=entry.value, macro_source=entry.source),
+        limits=replace(limits_of({}), macro=entry.value, macro_source=entry.source),
         captions=captions,
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from forensics import weights
+from forensics.detect import ocr
 from forensics.embed.runtime import device, threads
 from forensics.errors import ForensicsError
 
@@ -149,6 +150,16 @@ def _faiss(_: Path) -> Iterator[Check]:
     yield Check(name="faiss", state="ok", detail=f"{present[0]} {_version(present[0])}, {gpus} GPUs")
 
 
+def _text_reader(_: Path) -> Iterator[Check]:
+    missed = ocr.missing()
+    yield Check(
+        name="text reader",
+        state="missing" if missed else "ok",
+        detail="without it no mark is named and no caption found" if missed else f"rapidocr {_version('rapidocr')}",
+        fix="pip install 'forensics[ocr]'" if missed else "",
+    )
+
+
 def _codecs(_: Path) -> Iterator[Check]:
     from PIL import features
 
@@ -232,6 +243,7 @@ _CHECKS: dict[str, Callable[[Path], Iterator[Check]]] = {
     "torch": _torch,
     "ONNX Runtime": _onnx,
     "faiss": _faiss,
+    "text reader": _text_reader,
     "codecs": _codecs,
     "weights": _weights,
     "disk": _disk,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from forensics.flows.index import open_index
 from forensics.images import decode
 from forensics.index.manifest import MANIFEST_NAME
 from forensics.index.storage import sha256_file
-from forensics.thresholds import THRESHOLDS
+from forensics.thresholds import with_overrides
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,9 +35,9 @@ __all__ = [
     "caption_reader",
     "check_templates",
     "detector",
+    "limits_of",
     "open_detector",
     "open_templates",
-    "program_limits",
     "stored_thresholds",
     "template_name",
     "template_rows",
@@ -72,7 +72,7 @@ def open_templates(directory: Path | str) -> Index:
     return index
 
 
-def detector(*, templates: str, fingerprint: str = "") -> MemeDetector:
+def detector(*, templates: str, fingerprint: str = "", thresholds: Sequence[str] = ()) -> MemeDetector:
     """Make the detector of an index's templates; the factory that :func:`meme_detector` names.
 
     Parameters
@@ -81,6 +81,8 @@ def detector(*, templates: str, fingerprint: str = "") -> MemeDetector:
         Index made by :func:`add_templates`.
     fingerprint : str
         What the index is expected to be, where that is known.
+    thresholds : sequence of str
+        The operator's own, as ``NAME=VALUE``.
 
     Raises
     ------
@@ -90,11 +92,17 @@ def detector(*, templates: str, fingerprint: str = "") -> MemeDetector:
     index = open_templates(templates)
     if fingerprint and fingerprint != f"{index.fingerprint}{thresholds_sha256(index)}":
         raise IntegrityError(f"the templates in {templates} changed while they were in use; run the command again")
-    return open_detector(index)
+    own = {name: float(value) for name, _, value in (entry.partition("=") for entry in thresholds)}
+    return open_detector(index, thresholds=own, limits=limits_of(own))
 
 
 def open_detector(
-    index: Index, *, calibrated: bool = True, captions: bool = True, limits: Limits | None = None
+    index: Index,
+    *,
+    calibrated: bool = True,
+    captions: bool = True,
+    limits: Limits | None = None,
+    thresholds: Mapping[str, float] | None = None,
 ) -> MemeDetector:
     """Make the detector of an open index.
 
@@ -107,14 +115,17 @@ def open_detector(
         Also tell image macros of no known template from other pictures.
     limits : Limits, optional
         Others than the program's.
+    thresholds : mapping of str to float, optional
+        The operator's own: ``meme`` then holds for every template, whatever its calibration says.
     """
     embedders = embedders_of(index)
     by_name = {embedder.spec.name: embedder for embedder in embedders.usable}
     descriptor = embedders.copy_descriptor
     numbers, rows = template_rows(index, descriptor)
     model = load_model(descriptor)
-    stored = stored_thresholds(index) if calibrated else {}
-    belief = THRESHOLDS["meme"]
+    own = thresholds or {}
+    stored = stored_thresholds(index) if calibrated and "meme" not in own else {}
+    belief = with_overrides(own)["meme"]
     templates = []
     for number in numbers:
         image = index.image(int(number))
@@ -137,19 +148,20 @@ def open_detector(
         embedder=by_name.get(descriptor) if descriptor else None,
         hasher=by_name["phash"],
         model=model,
-        limits=limits or program_limits(),
+        limits=limits or limits_of({}),
         geometry=_Alignment(index, numbers),
         captions=caption_reader() if captions else None,
         facts={"fingerprint": index.fingerprint},
     )
 
 
-def program_limits() -> Limits:
-    """Return the limits out of :data:`forensics.thresholds.THRESHOLDS`."""
+def limits_of(thresholds: Mapping[str, float]) -> Limits:
+    """Return the limits out of :data:`forensics.thresholds.THRESHOLDS` and the operator's own."""
+    table = with_overrides(thresholds)
     return Limits(
-        macro=THRESHOLDS["image_macro"].value,
-        macro_source=THRESHOLDS["image_macro"].source,
-        log10_nfa=THRESHOLDS["geometry_log10_nfa"].value,
+        macro=table["image_macro"].value,
+        macro_source=table["image_macro"].source,
+        log10_nfa=table["geometry_log10_nfa"].value,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from forensics.embed import create, default_embedders
 from forensics.errors import UsageError
 from forensics.flows.build import BuildResult, add, build
 from forensics.flows.detect import DetectOptions, DetectResult, detect_source
-from forensics.flows.detectors import DetectorSpec
+from forensics.flows.detectors import MEME_THRESHOLDS, DetectorSpec
 from forensics.flows.embedders import embedders_of
 from forensics.flows.index import open_index
 from forensics.flows.meme_index import (
@@ -179,8 +179,15 @@ def list_templates(directory: Path | str) -> list[TemplateRow]:
     return rows
 
 
-def meme_detector(templates: Path | str) -> DetectorSpec:
+def meme_detector(templates: Path | str, *, thresholds: Mapping[str, float] | None = None) -> DetectorSpec:
     """Return what names the detector of an index's templates to :func:`forensics.flows.detect.detect_source`.
+
+    Parameters
+    ----------
+    templates : path
+        Index made by :func:`add_templates`.
+    thresholds : mapping of str to float, optional
+        The operator's own; names that a detector of memes has no use for are passed over.
 
     Raises
     ------
@@ -189,9 +196,14 @@ def meme_detector(templates: Path | str) -> DetectorSpec:
     """
     index = open_templates(templates)
     made = thresholds_sha256(index)
+    own = [f"{name}={value!r}" for name, value in (thresholds or {}).items() if name in MEME_THRESHOLDS]
     return DetectorSpec(
         factory="forensics.flows.meme_index:detector",
-        arguments={"templates": str(Path(templates).absolute()), "fingerprint": f"{index.fingerprint}{made}"},
+        arguments={
+            "templates": str(Path(templates).absolute()),
+            "fingerprint": f"{index.fingerprint}{made}",
+            **({"thresholds": own} if own else {}),
+        },
     )
 
 
@@ -200,6 +212,7 @@ def find_memes(
     *,
     templates: Path | str,
     out: Path | str,
+    thresholds: Mapping[str, float] | None = None,
     options: DetectOptions | None = None,
     progress: Progress | None = None,
 ) -> DetectResult:
@@ -211,11 +224,20 @@ def find_memes(
         As of an audit.
     templates : path
         Index made by :func:`add_templates`.
+    thresholds : mapping of str to float, optional
+        The operator's own: ``meme`` (of every template), ``image_macro``, ``geometry_log10_nfa``.
     out, options, progress
         As in :func:`forensics.flows.detect.detect_source`.
+
+    Raises
+    ------
+    UsageError
+        If another threshold is given, or the folder is no index of templates.
     """
+    if unknown := sorted(set(thresholds or {}) - set(MEME_THRESHOLDS)):
+        raise UsageError(f"threshold {unknown[0]} given; this command knows: {', '.join(MEME_THRESHOLDS)}")
     options = options or DetectOptions()
-    spec = meme_detector(templates)
+    spec = meme_detector(templates, thresholds=thresholds)
     notes = [*options.notes, *embedders_of(open_index(templates)).notes]
     if caption_reader() is None:
         notes.append(
@@ -227,7 +249,7 @@ def find_memes(
         source,
         detectors=[spec],
         out=out,
-        options=replace(options, settings=settings, notes=tuple(notes)),
+        options=replace(options, settings=settings, thresholds=thresholds or {}, notes=tuple(notes)),
         progress=progress,
     )
 

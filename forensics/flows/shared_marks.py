@@ -31,6 +31,7 @@ from forensics.workers import Success, WorkerPool
 
 if TYPE_CHECKING:
     from forensics.detect.watermark.network import MarkModel
+    from forensics.thresholds import Threshold
     from forensics.types import Box, FloatArray, Progress, UInt8Array
 
 __all__ = ["SAMPLE", "Looking", "Shared", "find_shared", "look"]
@@ -46,6 +47,8 @@ _STEP = 0.06
 _THRESHOLDS = {"fixed": "shared_mark", "moving": "moving_mark"}
 _POINTS = "watermark_named"
 """Name of the threshold from which the network points to an image."""
+_SHARE = "shared_mark_share"
+_USED = (*_THRESHOLDS.values(), _POINTS, _SHARE)
 _NEED = 384
 """Shorter side in pixels that an image is decoded at, at least: what the network looks at."""
 
@@ -111,11 +114,24 @@ class Looking:
         What to look for in images of which frame; none where only frames are wanted.
     network : bool
         Ask the watermark network too.
+    thresholds : mapping of str to Threshold
+        At least ``shared_mark``, ``moving_mark``, ``shared_mark_share`` and ``watermark_named``.
     """
 
     root: Path
     marks: tuple[tuple[tuple[int, int], SharedMark], ...] = ()
     network: bool = False
+    thresholds: Mapping[str, Threshold] = field(default_factory=lambda: dict(THRESHOLDS))
+
+    def limit(self, name: str) -> float:
+        """Return a threshold's value."""
+        return self.thresholds[name].value
+
+    def limit_of(self, mark: SharedMark) -> float:
+        """Return what a mark must reach: its own limit, unless an operator asks for more than the program does."""
+        name = _THRESHOLDS[mark.path]
+        stricter = self.limit(name) > THRESHOLDS[name].value
+        return self.limit(name) if mark.limit is None or stricter else mark.limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -157,6 +173,7 @@ def find_shared(
     network: bool,
     workers: int,
     progress: Progress | None = None,
+    thresholds: Mapping[str, Threshold] | None = None,
     sample: int = SAMPLE,
 ) -> tuple[Shared, ...]:
     """Return the marks that the examined images share.
@@ -171,6 +188,8 @@ def find_shared(
         Let the watermark network point to images.
     workers : int
     progress : Progress, optional
+    thresholds : mapping of str to Threshold, optional
+        Others than the program's, of the same names.
     sample : int
         How many images are compared with one another.
     """
@@ -178,10 +197,11 @@ def find_shared(
     groups: dict[tuple[int, int], list[Record]] = {}
     for image in chosen:
         groups.setdefault(_shape(image.width, image.height), []).append(image.record)
-    limits = {path: THRESHOLDS[name].value for path, name in _THRESHOLDS.items()}
-    share = THRESHOLDS["shared_mark_share"].value
+    table = thresholds or THRESHOLDS
+    plan = Looking(root=root, network=network, thresholds={name: table[name] for name in _USED})
+    limits = {path: plan.limit(name) for path, name in _THRESHOLDS.items()}
+    share = plan.limit(_SHARE)
     marks: list[tuple[tuple[int, int], SharedMark]] = []
-    plan = Looking(root=root, network=network)
     for shape, records in groups.items():
         if len(records) < LEAST_IMAGES:
             continue
@@ -205,7 +225,7 @@ def look(plan: Looking, record: Record) -> Looked:
 
     @cache
     def pointed() -> FloatArray | None:
-        return _pointed(decoded.pixels, shape) if plan.network else None  # type: ignore[arg-type]  # not None: above
+        return _pointed(decoded.pixels, shape, plan.limit(_POINTS)) if plan.network else None  # type: ignore[arg-type]  # not None: above
 
     if not plan.marks:
         return Looked(frame=frame, pointed=pointed())
@@ -215,8 +235,8 @@ def look(plan: Looking, record: Record) -> Looked:
         if wanted != shape:
             continue
         there = find_mark(luminance, mark)
-        limit = THRESHOLDS[_THRESHOLDS[mark.path]].value if mark.limit is None else mark.limit
-        if there.share < THRESHOLDS["shared_mark_share"].value or there.z < least_z(mark, limit, pointed=True):
+        limit = plan.limit_of(mark)
+        if there.share < plan.limit(_SHARE) or there.z < least_z(mark, limit, pointed=True):
             continue
         least = least_z(mark, limit, pointed=pointed() is not None)
         if there.z < least:
@@ -243,12 +263,12 @@ def _network() -> MarkModel:
     return MarkModel(threads=1)  # the workers are the parallelism
 
 
-def _pointed(pixels: UInt8Array, shape: tuple[int, int]) -> FloatArray | None:
-    """Return where the network sees a mark, in the frame; None where it sees none."""
+def _pointed(pixels: UInt8Array, shape: tuple[int, int], least: float) -> FloatArray | None:
+    """Return where the network sees a mark, in the frame; None where its score is below ``least``."""
     import cv2
 
     opinion = _network().look(pixels)
-    if opinion.score < THRESHOLDS[_POINTS].value:
+    if opinion.score < least:
         return None
     made: FloatArray = cv2.resize(opinion.mask, shape[::-1], interpolation=cv2.INTER_LINEAR)
     return made
@@ -315,7 +335,7 @@ def _listed(work: Path, plan: Looking, workers: int, progress: Progress | None) 
             found[best.mark][image.sha256] = (image, replace(best, picture=b""))
             labels[best.mark].update({one.label for one in image.spotted if one.kind == "watermark"})
     made = [
-        _shared(work, mark, images, label, searched)
+        _shared(work, mark, images, label, searched, plan.thresholds[_THRESHOLDS[mark.path]].source)
         for (_, mark), images, label in zip(plan.marks, found, labels, strict=True)
         if images
     ]
@@ -332,12 +352,12 @@ def _shared(
     images: Mapping[str, tuple[Examined, _Seen]],
     labels: Counter[str],
     searched: int,
+    source: str,
 ) -> Shared:
     key = hashlib.sha256(" ".join([mark.path, *sorted(images)]).encode()).hexdigest()[:12]
     named = labels.most_common(1)
     label = named[0][0] if named and 2 * named[0][1] > len(images) else UNKNOWN
     share = len(images) / max(searched, 1)
-    source = THRESHOLDS[_THRESHOLDS[mark.path]].source
     spotted = {}
     for sha256, (_, seen) in images.items():
         one = Spotted(

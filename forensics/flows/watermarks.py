@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from forensics.detect import ocr
 from forensics.errors import UsageError
 from forensics.flows.detect import DetectOptions, DetectResult, detect_source
-from forensics.flows.detectors import choose_detectors
+from forensics.flows.detectors import SHARED_THRESHOLDS, WATERMARK_THRESHOLDS, choose_detectors
 
 if TYPE_CHECKING:
     from forensics.types import Progress
 
 __all__ = ["watermarks"]
 
-_THRESHOLDS = ("watermark",)
+_THRESHOLDS = (*WATERMARK_THRESHOLDS, *SHARED_THRESHOLDS)
 
 
 def watermarks(
@@ -43,7 +43,7 @@ def watermarks(
     discover : bool
         Look for marks that many images share, whoever's they are.
     thresholds : mapping of str to float, optional
-        Another value for ``watermark``.
+        Other values for ``watermark``, ``watermark_named``, ``shared_mark``, ``moving_mark``, ``shared_mark_share``.
     options : DetectOptions, optional
     progress : Progress, optional
 

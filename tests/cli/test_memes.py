@@ -55,6 +55,11 @@ def test_add_list_and_find(templates: Path, tmp_path: Path) -> None:
 
     (images / "broken.png").write_bytes(b"no image")
     assert run(*words).code == 11
+    done = run(*words, "--json", "--redact", "pixels")
+    told = json.loads(done.out)
+    assert (done.code, told["labels"], told["images_with_meme"]) == (11, {"Wise Owl": 1}, 1)
+    assert (told["states"]["ok"], sum(told["states"].values())) == (2, 3)
+    assert "data:image" not in Path(told["report"]).read_text("utf-8")
 
 
 def test_adding_again_says_so(templates: Path, tmp_path: Path) -> None:
@@ -78,4 +83,6 @@ def test_wrong_arguments_are_one_line(templates: Path, tmp_path: Path) -> None:
     wrong = run("memes", "find", missing, "--templates", templates, "--out", tmp_path / "run", "-q")
     assert wrong.code == 2
     assert "no such file or folder" in one_line(wrong)
+    given = ("--templates", templates, "--out", tmp_path / "run", "--threshold")
+    assert "this command knows: meme, image_macro" in one_line(run("memes", "find", missing, *given, "cover=0.5"))
     assert not (tmp_path / "run").exists() or not any((tmp_path / "run").iterdir())

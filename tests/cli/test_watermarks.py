@@ -92,6 +92,18 @@ def test_a_batch_without_a_mark_says_so(tmp_path: Path, batch: Path) -> None:
     assert "no mark was found that several of them share" in (tmp_path / "run" / "report.html").read_text("utf-8")
 
 
+def test_the_operators_threshold_decides_what_is_shared(tmp_path: Path, batch: Path) -> None:
+    given = ("--threshold", "shared_mark=1e5", "--threshold", "moving_mark=1e5", "--no-network", "--workers", 0, "-q")
+    done = run("watermarks", batch, "--out", tmp_path / "run", *given)
+    assert "marks on   0 of" in done.out
+    stated = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))["thresholds"]["shared_mark"]
+    assert (stated["value"], stated["source"]) == (1e5, "set by the operator")
+    report = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "No mark found does not mean" in report
+    assert "moving_mark" in report
+    assert "duplicate_pdq" not in report
+
+
 def test_mistakes_are_one_line(tmp_path: Path, batch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = run("watermarks", batch, "--out", tmp_path / "run", "--no-network", "--no-discover")
     assert done.code == 2
@@ -126,10 +138,10 @@ def test_what_is_asked_of_an_image_is_what_its_score_is_measured_by(
     # more than this image has: it is listed only where a network points to it
     vouched = replace(mark, vouched=True, limit=1.2 * z)
     plan = shared_marks.Looking(root=batch, marks=((frames[0].shape, vouched),), network=True)
-    monkeypatch.setattr(shared_marks, "_pointed", lambda pixels, shape: None)
+    monkeypatch.setattr(shared_marks, "_pointed", lambda pixels, shape, least: None)
     record = records[min(mark.members)]
     assert shared_marks.look(plan, record).seen == []
-    monkeypatch.setattr(shared_marks, "_pointed", lambda pixels, shape: np.zeros(shape, np.float32))
+    monkeypatch.setattr(shared_marks, "_pointed", lambda pixels, shape, least: np.zeros(shape, np.float32))
     (seen,) = shared_marks.look(plan, record).seen
     assert seen.least == pytest.approx(0.8 * z)
     assert seen.z / (seen.z + seen.least) >= 0.5

@@ -15,6 +15,7 @@ from forensics.errors import IndexFormatError, IntegrityError, SourceError, Usag
 from forensics.flows import memes as flow
 from forensics.flows.calibration_files import read_calibration
 from forensics.flows.detect import DetectOptions
+from forensics.flows.detectors import choose_detectors
 from forensics.flows.index import open_index, remove_images
 from forensics.flows.meme_index import CALIBRATION, detector, template_name
 from forensics.flows.memes import add_templates, find_memes, list_templates, meme_detector
@@ -174,6 +175,25 @@ def test_a_run_folder_names_what_was_found(made: Made, tmp_path: Path) -> None:
     run = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
     (facts,) = run["detectors"]
     assert (facts["name"], facts["templates"]) == ("memes", 4)
+    assert set(run["thresholds"]) == {"meme", "image_macro", "geometry_log10_nfa"}
+    assert "only where its template was given" in (tmp_path / "run" / "report.html").read_text("utf-8")
+
+
+def test_the_operators_thresholds_hold_for_every_template(made: Made, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    save(caption(template("Wise-Owl"), rng=np.random.default_rng(1)).image, images / "owl.jpg")
+    options = DetectOptions(workers=0)
+    find_memes(images, templates=made.index, out=tmp_path / "run", thresholds={"meme": 0.97}, options=options)
+    stated = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))["thresholds"]["meme"]
+    (finding,) = map(json.loads, (tmp_path / "run" / "findings.jsonl").read_text("utf-8").splitlines())
+    assert (stated["value"], stated["source"]) == (0.97, "set by the operator")
+    assert (finding["label"], finding["threshold"]) == ("Wise Owl", 0.97)
+    assert finding["threshold_source"] == "set by the operator"
+    chosen = choose_detectors(["meme"], thresholds={"meme": 0.2, "cover": 0.5}, templates=made.index)
+    assert chosen.specs[0].arguments["thresholds"] == ["meme=0.2"]
+    with pytest.raises(UsageError, match="this command knows"):
+        find_memes(images, templates=made.index, out=tmp_path / "x", thresholds={"cover": 0.5})
 
 
 def test_templates_that_change_under_a_run_are_an_error(made: Made, tmp_path: Path) -> None:
