@@ -22,7 +22,7 @@ from forensics.types import Detection
 
 if TYPE_CHECKING:
     from forensics.detect.captions import Captions
-    from forensics.types import Box, Embedder, FloatArray, Point, Scalar, UInt8Array, Verification
+    from forensics.types import Box, Embedder, FloatArray, KnownPicture, Point, Scalar, UInt8Array, Verification
 
 __all__ = ["UNKNOWN_TEMPLATE", "Evidence", "Geometry", "Limits", "MemeDetector", "Template", "is_plain"]
 
@@ -46,6 +46,7 @@ class Template:
     name: str
     threshold: float
     threshold_source: str
+    picture: KnownPicture | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +262,11 @@ class MemeDetector:
         if self._captions is not None and min(image.shape[:2]) >= _LEAST_SIDE:
             captions = self._captions(image)
         if found is not None and found.belief >= self.templates[found.template].threshold:
-            return [_known(found, self.templates[found.template], captions, image.shape)]
+            known = _known(found, self.templates[found.template], captions, image.shape)
+            if self._embedder is None:  # then its likeness was not measured, which is not 0
+                told = {name: value for name, value in known.measurements.items() if name != "sscd"}
+                known = replace(known, measurements=told)
+            return [known]
         if captions is not None and captions.score >= self._limits.macro:
             return [_unknown(captions, self._limits, len(self.templates))]
         return []
@@ -284,6 +289,7 @@ def _known(one: Evidence, template: Template, captions: Captions | None, shape: 
             **written,
         },
         reasons=_reasons(one, template, shape),
+        picture=template.picture,
     )
 
 

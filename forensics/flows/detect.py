@@ -301,13 +301,20 @@ def add_findings(
             writer.add_finding(_finding(one, image, extra), query_metadata=image.record.metadata)
             if one.mask and mask_file(work, one.finding_id).is_file():
                 writer.add_mask(one.finding_id, mask_file(work, one.finding_id).read_bytes())
+            if one.reference is not None:
+                _add_picture(writer, work, one.reference.sha256, *one.reference_size)
             kinds[one.kind] += 1
             labels[one.label] += 1
         found_in += bool(spotted)
-        picture = picture_file(work, image.sha256)
-        if spotted and picture.is_file() and not writer.has_picture(image.sha256):
-            writer.add_picture(image.sha256, picture.read_bytes(), image.width, image.height)
+        if spotted:
+            _add_picture(writer, work, image.sha256, image.width, image.height)
     return kinds, labels, found_in
+
+
+def _add_picture(writer: RunWriter, work: Path, sha256: str, width: int, height: int) -> None:
+    picture = picture_file(work, sha256)
+    if picture.is_file() and not writer.has_picture(sha256):
+        writer.add_picture(sha256, picture.read_bytes(), width, height)
 
 
 def _counts(work: Path) -> tuple[int, Counter[str]]:
@@ -325,7 +332,7 @@ def _finding(one: Spotted, image: Examined, extra: Mapping[str, Any]) -> Finding
         finding_id=one.finding_id,
         kind=one.kind,
         query=ImageRef(id=image.record.id, uri=image.record.uri, sha256=image.sha256),
-        reference=None,
+        reference=one.reference,
         label=one.label,
         score=one.score,
         threshold=one.threshold,

@@ -20,7 +20,7 @@ from forensics.flows.detectors import DetectorSpec
 from forensics.images import decode, encode_preview
 from forensics.schema import finding_id
 from forensics.sources import read_bytes
-from forensics.types import Detection, Detector, FindingKind, Record, Region
+from forensics.types import Detection, Detector, FindingKind, ImageRef, Record, Region
 from forensics.workers import Failure, WorkerPool
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class Spotted:
     """One detection in an examined image: :class:`~forensics.types.Detection` in pixels of the full-size image.
 
     ``detector`` is its detector's name, ``mask`` tells whether the log's folder has a picture of the mask, under the
-    finding's id.
+    finding's id. ``reference`` is the picture that was recognised, where it is one, ``reference_size`` its width and
+    height; its preview lies in the log's folder, under its own SHA-256.
     """
 
     finding_id: str
@@ -59,6 +60,8 @@ class Spotted:
     mask: bool = False
     measurements: Mapping[str, Scalar] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
+    reference: ImageRef | None = None
+    reference_size: tuple[int, int] = (0, 0)
 
     @property
     def region(self) -> Region:
@@ -103,11 +106,11 @@ class Examination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
-    """From a worker: the result, PNG masks by finding id, and a JPEG where anything was found."""
+    """From a worker: the result, PNG masks by finding id, and JPEGs by SHA-256: of the image, of what it shows."""
 
     examined: Examined
     masks: Mapping[str, bytes] = field(default_factory=dict)
-    picture: bytes = b""
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def examine(
@@ -184,7 +187,7 @@ def examined(folder: Path) -> Iterator[Examined]:
 
 
 def picture_file(folder: Path, sha256: str) -> Path:
-    """Return where the picture of an image in which something was found lies, a JPEG."""
+    """Return where the picture of an image in which something was found, or of what it shows, lies: a JPEG."""
     return folder / "pictures" / f"{sha256}.jpg"
 
 
@@ -230,8 +233,8 @@ def _keep(folder: Path, answer: _Answer, log: IO[bytes]) -> None:
     """Write masks and picture first: a line in the log says that they are there."""
     for identifier, png in answer.masks.items():
         mask_file(folder, identifier).write_bytes(png)
-    if answer.picture:
-        picture_file(folder, answer.examined.sha256).write_bytes(answer.picture)
+    for sha256, jpeg in answer.pictures.items():
+        picture_file(folder, sha256).write_bytes(jpeg)
     log.write(json.dumps(_written(answer.examined), ensure_ascii=True).encode() + b"\n")
     log.flush()
 
@@ -252,6 +255,7 @@ def examine_one(plan: Examination, record: Record) -> _Answer:
     spotted: list[Spotted] = []
     failed: list[str] = []
     masks: dict[str, bytes] = {}
+    pictures: dict[str, bytes] = {}
     if decoded.pixels is not None:
         height, width = decoded.pixels.shape[:2]
         scale = (decoded.width / width, decoded.height / height)
@@ -262,14 +266,15 @@ def examine_one(plan: Examination, record: Record) -> _Answer:
                     one = _spotted(sha256, name, detection, scale, (decoded.width, decoded.height))
                     if detection.mask is not None:
                         masks[one.finding_id] = _png(detection.mask)
+                    if detection.picture is not None and detection.picture.preview:
+                        pictures[detection.picture.ref.sha256] = detection.picture.preview
                     spotted.append(one)
             except Exception as error:  # noqa: BLE001 - one odd image must never end a run
                 failed.append(f"{name} failed: {type(error).__name__}: {' '.join(str(error).split())}"[:300])
     if failed:
         state, reason = "degraded", "; ".join([*([reason] if reason else []), *failed])
-    picture = b""
     if spotted and decoded.pixels is not None:
-        picture = encode_preview(decoded.pixels, long_side=PICTURE_SIDE)
+        pictures[sha256] = encode_preview(decoded.pixels, long_side=PICTURE_SIDE)
     return _Answer(
         examined=Examined(
             record=record,
@@ -282,7 +287,7 @@ def examine_one(plan: Examination, record: Record) -> _Answer:
             failed=tuple(failed),
         ),
         masks=masks,
-        picture=picture,
+        pictures=pictures,
     )
 
 
@@ -311,9 +316,10 @@ def _spotted(
         max(0, min(height, round(y1 * scale[1]))),
     )
     polygon = tuple((float(x * scale[0]), float(y * scale[1])) for x, y in detection.polygon)
+    shown = detection.picture
     identifier = finding_id(
         query_sha256=sha256,
-        reference_sha256=None,
+        reference_sha256=None if shown is None else shown.ref.sha256,
         kind=detection.kind,
         label=detection.label,
         region=Region(query_box=box),
@@ -331,6 +337,8 @@ def _spotted(
         mask=detection.mask is not None,
         measurements=dict(detection.measurements),
         reasons=tuple(detection.reasons),
+        reference=None if shown is None else shown.ref,
+        reference_size=(0, 0) if shown is None else (shown.width, shown.height),
     )
 
 
@@ -386,6 +394,8 @@ def _read(line: Mapping[str, Any]) -> Examined:
                     "box": tuple(one["box"]),
                     "polygon": tuple((float(x), float(y)) for x, y in one["polygon"]),
                     "reasons": tuple(one["reasons"]),
+                    "reference": ImageRef(**one["reference"]) if one["reference"] else None,
+                    "reference_size": tuple(one["reference_size"]),
                 }
             )
             for one in line["spotted"]

@@ -20,6 +20,7 @@ from forensics.images import decode
 from forensics.index.manifest import MANIFEST_NAME
 from forensics.index.storage import sha256_file
 from forensics.thresholds import with_overrides
+from forensics.types import KnownPicture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -139,6 +140,9 @@ def open_detector(
                     f"{entry['unrelated']} unrelated pictures against this template, plus a margin"
                     if raised
                     else belief.source
+                ),
+                picture=KnownPicture(
+                    ref=image.ref, width=image.width, height=image.height, preview=index.preview(int(number)) or b""
                 ),
             )
         )

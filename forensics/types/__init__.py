@@ -31,7 +31,7 @@ from forensics.types.core import (
     Verification,
     View,
 )
-from forensics.types.detection import Detection, Detector
+from forensics.types.detection import Detection, Detector, KnownPicture
 from forensics.types.likelihood import AutoregressiveModel, AutoregressiveSpec, Decoder, TokenLikelihoods
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ __all__ = [
     "GeneratorSpec",
     "ImageRef",
     "ImageState",
+    "KnownPicture",
     "Lead",
     "Point",
     "Progress",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-from forensics.types.core import Box, FindingKind, Point, Scalar
+from forensics.types.core import Box, FindingKind, ImageRef, Point, Scalar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +16,26 @@ if TYPE_CHECKING:
 
     MaskArray: TypeAlias = NDArray[np.uint8]
 
-__all__ = ["Detection", "Detector", "MaskArray"]
+__all__ = ["Detection", "Detector", "KnownPicture", "MaskArray"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownPicture:
+    """A picture that a detector knows and recognised, to be shown beside the image.
+
+    Attributes
+    ----------
+    ref : ImageRef
+    width, height : int
+        Of the whole picture in pixels.
+    preview : bytes
+        JPEG of at most 512 px, empty where there is none.
+    """
+
+    ref: ImageRef
+    width: int
+    height: int
+    preview: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +64,8 @@ class Detection:
         What was measured, under names that ``docs/formats.md`` explains.
     reasons : tuple of str
         Sentences that a person without the program's vocabulary can follow.
+    picture : KnownPicture or None
+        Which picture was recognised, where it is one that can be shown: a meme's template.
     """
 
     kind: FindingKind
@@ -57,6 +78,7 @@ class Detection:
     mask: MaskArray | None = None
     measurements: Mapping[str, Scalar] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
+    picture: KnownPicture | None = None
 
 
 @runtime_checkable

@@ -21,6 +21,7 @@ from forensics.flows.meme_index import CALIBRATION, detector, template_name
 from forensics.flows.memes import add_templates, find_memes, list_templates, meme_detector
 from forensics.index.check import check_index
 from forensics.render.memes import caption
+from forensics.report.evidence import picture_name
 from tests.detect.memes import FOLDER, ground, template
 
 NAMES = ["Doubting-Cat", "Robot-And-Flower", "Shouting-Bear", "Wise-Owl"]
@@ -171,6 +172,10 @@ def test_a_run_folder_names_what_was_found(made: Made, tmp_path: Path) -> None:
     assert by_query["bear.jpg"]["kind"] == "meme"
     assert by_query["bear.jpg"]["label"] == "Shouting Bear"
     assert by_query["owl.jpg"]["measurements"]["mirrored"] is True
+    assert "sscd" not in by_query["owl.jpg"]["measurements"], "no descriptor took part"
+    shown = by_query["owl.jpg"]["reference"]
+    assert shown["id"] == "Wise-Owl.png"
+    assert (tmp_path / "run" / picture_name(shown["sha256"])).is_file()
     assert {"other.jpg", "tiny.png", "broken.png"}.isdisjoint(by_query)
     run = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
     (facts,) = run["detectors"]
