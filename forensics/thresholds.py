@@ -160,7 +160,7 @@ THRESHOLDS: Mapping[str, Threshold] = MappingProxyType(
             source="as in the rule that grades the demo: half of the cells; other pictures in one design reach 0.36",
         ),
         "cover": Threshold(
-            value=0.781,
+            value=0.776,
             unit="chance that the image is a cover or mock-up, 0 to 1, at least",
             source="forensics train cover: at most 1 % of held-out renderings that are none; see docs/covers.md",
         ),

@@ -16,7 +16,7 @@ import numpy as np
 
 from forensics.detect.cover_layout import SIDE as LAYOUT_SIDE
 from forensics.detect.cover_layout import Layout, measure_layout
-from forensics.detect.cover_network import CLASSES, CoverModel, to_pixels
+from forensics.detect.cover_network import CLASSES, CoverModel, views
 from forensics.errors import UsageError
 from forensics.types import Detection
 
@@ -164,12 +164,11 @@ class CoverDetector:
         chances[:, 0] = 1
         large = [place for place, image in enumerate(images) if min(image.shape[:2]) >= _LEAST_SIDE]
         layouts: list[Layout | None] = [None] * len(images)
-        # both views are small: a picture of 50 megapixels is scaled once
-        pixels = [to_pixels(images[place]) for place in large]
+        seen = [views(images[place]) for place in large]
         for place in large:
             layouts[place] = measure_layout(images[place])
         vectors = [layout.vector() for layout in layouts if layout is not None]
-        chances[large] = self._model.chances(pixels, vectors)
+        chances[large] = self._model.chances(seen, vectors)
         return chances, layouts
 
     def _claimed(self, image: UInt8Array, chance: FloatArray, layout: Layout | None) -> list[Detection]:

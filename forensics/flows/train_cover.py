@@ -121,11 +121,13 @@ def _features(
     progress: Progress | None,
 ) -> CoverFeatures:
     """Return features of what is learnt from or held out: kept ones where they are of the same samples."""
+    from forensics.detect.cover_network import sharp_view, views
     from forensics.render.lettering import Lettering
     from forensics.train import cover as recipe
     from forensics.train.cover_samples import cover_sample, read_pool
 
     unseen = part == _HELD_OUT
+    view = views if unseen else sharp_view  # the threshold is set on what the detector will see
     count = training.held_out if unseen else training.samples
     letters = Lettering.found(fonts, held_out=unseen if fonts else None)
     pool = read_pool(data, held_out=unseen, most=training.pictures, seed=training.loop.seed, progress=progress)
@@ -136,7 +138,7 @@ def _features(
     names: Any = [path.name for path in letters.faces]
     made_from = (
         f"{digest.hexdigest()} {names} {asdict(training.recipe)} {training.loop.seed} {count} {unseen} "
-        "averaged and layout"
+        f"averaged, {view.__name__}, and layout"
     )
     path = run / f"features-{'held-out' if unseen else 'learnt'}.safetensors"
     kept = None if restart else recipe.CoverFeatures.load(path, made_from=made_from)
@@ -155,6 +157,6 @@ def _features(
                 repaint=repaint,
             )
 
-    features = recipe.cover_features(function, samples(), count=count, progress=progress)
+    features = recipe.cover_features(function, samples(), count=count, view=view, progress=progress)
     features.save(path, made_from=made_from)
     return features

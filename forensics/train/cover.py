@@ -8,7 +8,8 @@ file, from pixels and layout to the chances of the kinds, its weights in half pr
 symbol  meaning
 ======  =====================================================================================
 ``n``   samples
-``F``   features of a sample: 1280 averaged over the image, then the layout's
+``V``   views of a sample: one, sharp, to learn from; those of :func:`forensics.detect.cover_network.views` to ask in
+``F``   features of a view: 1280 averaged over the view, then the layout's
 ``K``   classes: none, book, disc, website, poster
 ======  =====================================================================================
 """
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forensics.detect.cover_layout import Layout, measure_layout
-from forensics.detect.cover_network import CLASSES, SIDE, to_pixels
+from forensics.detect.cover_network import CLASSES, SIDE, sharp_view
 from forensics.errors import UsageError
 from forensics.train.cover_samples import Recipe
 from forensics.train.efficientnet_lite import PIXEL_MEAN, PIXEL_STD
@@ -111,7 +112,7 @@ class CoverFeatures:
     Attributes
     ----------
     values : ndarray
-        (n, F) float32.
+        (n, V, F) float32.
     labels : ndarray
         (n,) int64 into the classes.
     what : tuple of str
@@ -173,16 +174,16 @@ class CoverHead(nn.Module):
         self.scale.copy_(1 / values.std(0).clamp(min=1e-2))
 
     def readings(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (n, K) logits of (n, F) features, without the hidden layer and with it."""
+        """Return (..., K) logits of (..., F) features, without the hidden layer and with it."""
         # a pixel pattern that training never saw may not outweigh everything else
         scaled = ((values - self.mean) * self.scale).clamp(-6, 6)
         inner = functional.relu(self.hidden(self.dropout(scaled)))
         return self.plain(self.dropout(scaled)), self.out(self.dropout(inner))
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return (n, K) chances of (n, F) features, which sum to 1."""
+        """Return (..., K) chances of (..., F) features, which sum to 1."""
         plain, deep = self.readings(values)
-        return (plain.softmax(1) + deep.softmax(1)) / 2
+        return (plain.softmax(-1) + deep.softmax(-1)) / 2
 
 
 class CoverNetwork(nn.Module):
@@ -244,9 +245,14 @@ def feature_function(network: CoverNetwork, path: Path) -> FeatureFunction:
 
 
 def cover_features(
-    function: FeatureFunction, samples: Iterable[CoverSample], *, count: int, progress: Progress | None = None
+    function: FeatureFunction,
+    samples: Iterable[CoverSample],
+    *,
+    count: int,
+    view: Callable[[UInt8Array], UInt8Array] = sharp_view,
+    progress: Progress | None = None,
 ) -> CoverFeatures:
-    """Return the features of ``count`` samples, which are drawn as they are needed."""
+    """Return the features of ``count`` samples, which are drawn when needed, in the views that ``view`` gives."""
     rows: list[FloatArray] = []
     labels: list[int] = []
     what: list[str] = []
@@ -256,12 +262,13 @@ def cover_features(
     def compute() -> None:
         if pixels:
             # in half precision, as they are kept: a run that goes on sees the same
-            rows.append(function(np.stack(pixels), np.stack(layouts)).astype(np.float16).astype(np.float32))
+            made = function(np.concatenate(pixels), np.repeat(np.stack(layouts), len(pixels[0]), axis=0))
+            rows.append(made.reshape(len(pixels), len(pixels[0]), -1).astype(np.float16).astype(np.float32))
             pixels.clear()
             layouts.clear()
 
     for number, sample in enumerate(samples):
-        pixels.append(to_pixels(sample.image))
+        pixels.append(view(sample.image))
         layouts.append(measure_layout(sample.image).vector())
         labels.append(sample.label)
         what.append(sample.what + (f"/{sample.spoilt}" if sample.spoilt else ""))
@@ -285,8 +292,9 @@ def train_head(
     """Train a head on features, or go on; see :func:`forensics.train.loop.train`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.loop.seed)
-        head = CoverHead(features.values.shape[1], hidden=training.hidden, dropout=training.dropout)
-    values, labels = torch.from_numpy(features.values), torch.from_numpy(features.labels)
+        head = CoverHead(features.values.shape[2], hidden=training.hidden, dropout=training.dropout)
+    values = torch.from_numpy(features.values).flatten(0, 1)
+    labels = torch.from_numpy(features.labels).repeat_interleave(features.values.shape[1])
     head.fit_scale(values)
 
     def step_loss(chosen: Tensor, generator: torch.Generator) -> Mapping[str, Tensor]:
@@ -323,8 +331,8 @@ def train_head(
 
 @torch.inference_mode()
 def chances(head: CoverHead, features: CoverFeatures) -> FloatArray:
-    """Return (n, K) float32: the chances of the classes."""
-    result: FloatArray = head(torch.from_numpy(features.values)).numpy()
+    """Return (n, K) float32: the chances of the classes, averaged over the views."""
+    result: FloatArray = head(torch.from_numpy(features.values)).mean(1).numpy()
     return result
 
 

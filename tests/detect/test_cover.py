@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from forensics.detect.cover import COVER_KINDS, CoverDetector, cover_box, evidence
 from forensics.detect.cover_layout import SIDE, Layout, measure_layout, text_lines
-from forensics.detect.cover_network import CLASSES, CoverModel, to_pixels
+from forensics.detect.cover_network import CLASSES, VIEWS, CoverModel, views
 from forensics.errors import UsageError, WeightsError
 from forensics.render.lettering import SCRIPTS, Lettering, fit_text, invented
 from forensics.render.mockups import SUBTYPES, mockup
@@ -96,11 +96,12 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
         detector().detect([np.zeros((40, 40), np.uint8)])
     with pytest.raises(UsageError, match="threshold cover"):
         CoverDetector(threshold=1.5, threshold_source="")
+    given = [np.zeros((VIEWS, 224, 224, 3), np.uint8)], [np.zeros(25, np.float32)]
     with pytest.raises(WeightsError, match="cannot be read"):
-        CoverModel(tmp_path / "cover.onnx").chances([np.zeros((224, 224, 3), np.uint8)], [np.zeros(25, np.float32)])
+        CoverModel(tmp_path / "cover.onnx").chances(*given)
     (tmp_path / "cover.onnx").write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="cover detector"):
-        CoverModel(tmp_path / "cover.onnx").chances([np.zeros((224, 224, 3), np.uint8)], [np.zeros(25, np.float32)])
+        CoverModel(tmp_path / "cover.onnx").chances(*given)
 
 
 def test_it_is_a_detector_and_survives_a_copy(covers: dict[str, list[np.ndarray]]) -> None:
@@ -207,9 +208,17 @@ def test_the_box_is_that_of_what_lies_on_a_plain_ground() -> None:
     assert cover_box(noise) == (0, 0, 70, 90)
 
 
-def test_the_network_sees_a_square() -> None:
-    for shape in ((50, 400), (224, 224), (700, 500)):
-        assert to_pixels(np.zeros((*shape, 3), np.uint8)).shape == (224, 224, 3)
+def test_the_network_sees_an_image_stretched_and_in_its_shape() -> None:
+    for shape in ((50, 400), (224, 224), (700, 500), (33, 3000)):
+        image = np.zeros((*shape, 3), np.uint8)
+        image[:, : shape[1] // 2] = 200
+        coarse, shaped = views(image)
+        assert coarse.shape == shaped.shape == (224, 224, 3)
+        assert np.array_equal(coarse[0], coarse[-1])
+        assert (coarse[0, :100] == 200).all()
+        assert not coarse[0, 124:].any()
+        assert (shaped[112, :90] == 200).all()
+        assert not shaped[112, 134:].any()
 
 
 def test_lettering_finds_no_typeface_where_there_is_none(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score
 
 from forensics.detect.cover_layout import measure_layout
-from forensics.detect.cover_network import CLASSES, CoverModel, to_pixels
+from forensics.detect.cover_network import CLASSES, VIEWS, CoverModel, views
 from forensics.errors import SourceError, UsageError, WeightsError
 from forensics.render.lettering import Lettering
 from forensics.render.mockups import SUBTYPES
@@ -35,6 +36,9 @@ from forensics.train.cover import (
 from forensics.train.cover_samples import CoverSample, Pool, Recipe, cover_sample, read_pool
 from forensics.train.efficientnet_lite import LEVELS, efficientnet_lite0
 from forensics.train.loop import LoopConfig
+
+if TYPE_CHECKING:
+    from forensics.train.cover import FeatureFunction
 
 RECIPE = Recipe(smallest=64, largest=128)
 LETTERS = Lettering()
@@ -66,13 +70,17 @@ def samples(pool: Pool, count: int) -> Iterator[CoverSample]:
     return (cover_sample(number, pool, LETTERS, RECIPE, seed=5) for number in range(count))
 
 
-@pytest.fixture(scope="module")
-def features(pool: Pool, network: CoverNetwork) -> CoverFeatures:
+def eager(network: CoverNetwork) -> FeatureFunction:
     def function(pixels: np.ndarray, layouts: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             return network.features(torch.from_numpy(pixels), torch.from_numpy(layouts)).numpy()
 
-    return cover_features(function, samples(pool, 24), count=24)
+    return function
+
+
+@pytest.fixture(scope="module")
+def features(pool: Pool, network: CoverNetwork) -> CoverFeatures:
+    return cover_features(eager(network), samples(pool, 24), count=24)
 
 
 def test_a_sample_is_a_function_of_its_number(pool: Pool) -> None:
@@ -144,9 +152,11 @@ def test_a_head_learns_is_written_and_says_the_same(
     assert about["classes"] == list(CLASSES)
     drawn = list(samples(pool, 3))
     said = model.chances(
-        [to_pixels(sample.image) for sample in drawn], [measure_layout(sample.image).vector() for sample in drawn]
+        [views(sample.image) for sample in drawn], [measure_layout(sample.image).vector() for sample in drawn]
     )
-    assert np.allclose(said, chance[:3], atol=0.03), "weights in half precision"
+    asked = cover_features(eager(network), samples(pool, 3), count=3, view=views)
+    assert asked.values.shape[:2] == (3, VIEWS)
+    assert np.allclose(said, chances(head, asked), atol=0.03), "weights in half precision"
 
 
 def test_features_on_onnx_runtime_are_those_of_torch(
