@@ -32,6 +32,10 @@ class Threshold:
 _FIT = "bench/fit_score.py on edits of redistributable pictures; error rates in docs/method.md"
 _CHOICE = "choice: a lead is never counted and never a finding"
 
+_OPERATOR = "set by the operator"
+_SHARES = frozenset({"watermark", "watermark_named", "shared_mark_share", "meme", "image_macro", "cover"})
+_POSITIVE = frozenset({"shared_mark", "moving_mark"})
+
 THRESHOLDS: Mapping[str, Threshold] = MappingProxyType(
     {
         "belief": Threshold(value=0.9, unit="belief that the pair is a copy, 0 to 1", source=_FIT),
@@ -160,7 +164,7 @@ THRESHOLDS: Mapping[str, Threshold] = MappingProxyType(
             source="as in the rule that grades the demo: half of the cells; other pictures in one design reach 0.36",
         ),
         "cover": Threshold(
-            value=0.776,
+            value=0.777,
             unit="chance that the image is a cover or mock-up, 0 to 1, at least",
             source="forensics train cover: at most 1 % of held-out renderings that are none; see docs/covers.md",
         ),
@@ -177,11 +181,29 @@ def with_overrides(overrides: Mapping[str, float]) -> dict[str, Threshold]:
     Raises
     ------
     UsageError
-        If a name is not in the table.
+        If a name is not in the table, or a value is none that the name can have.
+
+    Notes
+    -----
+    A mark is claimed from ``watermark`` on whatever it says, so ``watermark_named`` is never above it: an operator who
+    asks for less than ``watermark_named`` lowers both.
     """
     table = dict(THRESHOLDS)
     for name, value in overrides.items():
         if name not in table:
             raise UsageError(f"unknown threshold {name!r}; choose one of: {', '.join(table)}")
-        table[name] = Threshold(value=value, unit=table[name].unit, source="set by the operator")
+        if name in _SHARES and not 0 < value < 1:
+            raise UsageError(f"threshold {name} = {value} given; a score between 0 and 1 accepted")
+        if name in _POSITIVE and not value > 0:
+            raise UsageError(f"threshold {name} = {value} given; more than 0 accepted")
+        table[name] = Threshold(value=value, unit=table[name].unit, source=_OPERATOR)
+    any_mark, named = table["watermark"].value, table["watermark_named"].value
+    if any_mark < named:
+        if "watermark_named" in overrides:
+            raise UsageError(
+                f"threshold watermark_named = {named} given; at most watermark = {any_mark} accepted, from which on a "
+                "mark is claimed whatever it says"
+            )
+        unit = table["watermark_named"].unit
+        table["watermark_named"] = Threshold(value=any_mark, unit=unit, source=_OPERATOR)
     return table

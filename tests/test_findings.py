@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from forensics.errors import UsageError
 from forensics.findings import decide, outdone
 from forensics.scoring import ScoreModel
 from forensics.thresholds import THRESHOLDS, with_overrides
@@ -79,6 +80,20 @@ def test_the_operators_threshold_decides_and_is_marked():
 def test_unknown_threshold_lists_the_choices():
     with pytest.raises(ValueError, match="belief"):
         with_overrides({"nonsense": 1.0})
+
+
+@pytest.mark.parametrize(("name", "value"), [("meme", 30.0), ("cover", 0.0), ("shared_mark", -5.0)])
+def test_a_threshold_that_cannot_be_is_refused(name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"threshold {name} = .* accepted"):
+        with_overrides({name: value})
+
+
+def test_what_names_a_mark_is_never_stricter_than_what_claims_any() -> None:
+    table = with_overrides({"watermark": 0.3})
+    assert (table["watermark_named"].value, table["watermark_named"].source) == (0.3, "set by the operator")
+    assert with_overrides({"watermark": 0.8})["watermark_named"] == THRESHOLDS["watermark_named"]
+    with pytest.raises(UsageError, match=r"watermark_named = 0.99 given; at most watermark = 0.95"):
+        with_overrides({"watermark_named": 0.99})
 
 
 @pytest.mark.parametrize("name", ["sscd", "sscd_aligned", "similarity"])

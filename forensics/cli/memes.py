@@ -133,7 +133,10 @@ def find(
             "geometry_log10_nfa (docs/method.md). Repeatable.",
         ),
     ] = None,
-    redact: Annotated[str, typer.Option(help="Comma list of `faces` and `pixels` (no picture at all).")] = "",
+    redact: Annotated[
+        str,
+        typer.Option(help="Comma list of `faces`, `references` (templates blurred) and `pixels` (no picture at all)."),
+    ] = "",
     case_id: Annotated[str, typer.Option("--case-id", help="Your name for this case, printed in the report.")] = "",
     operator: Annotated[
         str, typer.Option(envvar="FORENSICS_OPERATOR", help="Who runs it, printed in the report.")

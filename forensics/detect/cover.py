@@ -16,7 +16,7 @@ import numpy as np
 
 from forensics.detect.cover_layout import SIDE as LAYOUT_SIDE
 from forensics.detect.cover_layout import Layout, measure_layout
-from forensics.detect.cover_network import CLASSES, CoverModel, views
+from forensics.detect.cover_network import CLASSES, VIEWS, CoverModel, views
 from forensics.errors import UsageError
 from forensics.types import Detection
 
@@ -129,10 +129,11 @@ class CoverDetector:
 
     @property
     def facts(self) -> Mapping[str, Scalar]:
-        """Name and SHA-256 of the network, the threshold, and whether CLIP and a text reader are asked."""
+        """Name and SHA-256 of the network, views, threshold, and whether CLIP and a text reader are asked."""
         return {
             "network": "EfficientNet-Lite0, frozen, and a head on its features and on the layout",
             "weights_sha256": self._model.sha256,
+            "views": VIEWS,
             "threshold": self.threshold,
             "clip": self._clip is not None,
             "text_reader": self._reader is not None,

@@ -16,7 +16,7 @@ from forensics.flows.build import build, first_record
 from forensics.flows.calibration_files import calibration_key
 from forensics.flows.clock import Clock
 from forensics.flows.detect import detect_indexed
-from forensics.flows.detectors import choose_detectors
+from forensics.flows.detectors import choose_detectors, refuse_idle
 from forensics.flows.embedders import embedders_of
 from forensics.flows.facts import case_facts, fingerprint, run_facts
 from forensics.flows.index import open_index
@@ -227,6 +227,7 @@ def audit_source(
     chosen = choose_detectors(options.detect, thresholds=options.thresholds, templates=options.templates)
     detectors = (*chosen.specs, *options.detectors)
     discover = "watermark" in chosen.names
+    refuse_idle(options.thresholds, chosen.names, templates=options.templates is not None, discover=discover)
     model = load_model(embedders.copy_descriptor)
     known = index_facts(
         references,

@@ -24,6 +24,7 @@ __all__ = [
     "choose_detectors",
     "cover",
     "meme",
+    "refuse_idle",
     "thresholds_in_use",
     "watermark",
 ]
@@ -159,8 +160,38 @@ def thresholds_in_use(
         return dict(table)
     used = {entry for name in detectors for entry in _IN_USE[name]}
     if discover:
-        used |= {*SHARED_THRESHOLDS, *WATERMARK_THRESHOLDS}
+        used |= {*SHARED_THRESHOLDS}
     return {name: entry for name, entry in table.items() if name in used}
+
+
+def refuse_idle(own: Mapping[str, float], chosen: Sequence[str], *, templates: bool, discover: bool) -> None:
+    """Refuse thresholds of an operator that would decide nothing, because what they decide about is not looked for.
+
+    Parameters
+    ----------
+    own : mapping of str to float
+        The operator's, by names of :data:`forensics.thresholds.THRESHOLDS`.
+    chosen : sequence of str
+        Of :data:`DETECTORS`: those that run.
+    templates, discover : bool
+        Whether meme templates are given, and whether marks that images share are looked for.
+
+    Raises
+    ------
+    UsageError
+    """
+    looked = {
+        **dict.fromkeys(WATERMARK_THRESHOLDS, ("watermark" in chosen, "the watermark network does not run")),
+        **dict.fromkeys(SHARED_THRESHOLDS, (discover, "marks that images share are not looked for")),
+        "cover": ("cover" in chosen, "covers are not looked for"),
+        "image_macro": ("meme" in chosen, "image macros are not looked for"),
+        "meme": ("meme" in chosen and templates, "no templates are looked for"),
+        "meme_margin": (False, "it sets templates' thresholds when they are added"),
+    }
+    for name in own:
+        useful, why = looked.get(name, (True, ""))
+        if not useful:
+            raise UsageError(f"threshold {name} given, which would decide nothing here: {why}; leave it out")
 
 
 def _spec(name: str, thresholds: Mapping[str, float], templates: str | Path | None) -> DetectorSpec:
@@ -190,7 +221,9 @@ def watermark(*, threshold: float | None = None, named: float | None = None) -> 
 
     model = MarkModel(threads=1)  # the workers are the parallelism
     _ = model.sha256  # a missing network speaks before its threshold is looked up
-    entry, lower = _threshold("watermark", threshold), _threshold("watermark_named", named)
+    given = {"watermark": threshold, "watermark_named": named}
+    table = with_overrides({name: value for name, value in given.items() if value is not None})
+    entry, lower = table["watermark"], table["watermark_named"]
     return WatermarkDetector(
         threshold=entry.value,
         threshold_source=entry.source,
@@ -226,8 +259,6 @@ def meme(*, threshold: float | None = None) -> Detector:
     MissingExtraError
         If the package that finds text is not installed.
     """
-    from dataclasses import replace
-
     import numpy as np
 
     from forensics.detect.meme import MemeDetector
@@ -238,7 +269,6 @@ def meme(*, threshold: float | None = None) -> Detector:
     captions = caption_reader()
     if captions is None:
         raise MissingExtraError("captions need a package that finds text: pip install 'forensics[ocr]'")
-    entry = _threshold("image_macro", threshold)
     nothing = np.zeros((0, 1, 1), np.float32)
     return MemeDetector(
         (),
@@ -246,7 +276,7 @@ def meme(*, threshold: float | None = None) -> Detector:
         embedder=None,
         hasher=create("phash"),
         model=load_model(None),
-        limits=replace(limits_of({}), macro=entry.value, macro_source=entry.source),
+        limits=limits_of({} if threshold is None else {"image_macro": threshold}),
         captions=captions,
     )
 

@@ -37,6 +37,8 @@ _TIMEOUT_SECONDS = 180.0
 # Detectors look at a few hundred pixels a side; a scaled decode of this shorter side keeps their small print.
 _NEED = 1024
 _SYNC_EVERY = 64
+_LOG_VERSION = 2
+"""Of the log's rows; one of another version is begun anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ class Examination:
     @property
     def key(self) -> str:
         """SHA-256 over all that decides what is found: the detectors' weights and thresholds too, by their facts."""
-        value = [str(self.root), [(spec.to_dict(), dict(spec.make().facts)) for spec in self.detectors]]
+        value = [_LOG_VERSION, str(self.root), [(spec.to_dict(), dict(spec.make().facts)) for spec in self.detectors]]
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

@@ -35,7 +35,7 @@ from forensics.images import decode
 from forensics.index.storage import sync_folder, write_atomically
 from forensics.index.writer import is_index, open_writer
 from forensics.sources import open_source
-from forensics.thresholds import THRESHOLDS
+from forensics.thresholds import THRESHOLDS, with_overrides
 
 if TYPE_CHECKING:
     from forensics.types import Progress, UInt8Array
@@ -236,6 +236,7 @@ def find_memes(
     """
     if unknown := sorted(set(thresholds or {}) - set(MEME_THRESHOLDS)):
         raise UsageError(f"threshold {unknown[0]} given; this command knows: {', '.join(MEME_THRESHOLDS)}")
+    with_overrides(thresholds or {})  # a value that cannot be speaks before anything is read
     options = options or DetectOptions()
     spec = meme_detector(templates, thresholds=thresholds)
     notes = [*options.notes, *embedders_of(open_index(templates)).notes]

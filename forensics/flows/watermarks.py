@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from forensics.detect import ocr
 from forensics.errors import UsageError
 from forensics.flows.detect import DetectOptions, DetectResult, detect_source
-from forensics.flows.detectors import SHARED_THRESHOLDS, WATERMARK_THRESHOLDS, choose_detectors
+from forensics.flows.detectors import SHARED_THRESHOLDS, WATERMARK_THRESHOLDS, choose_detectors, refuse_idle
 
 if TYPE_CHECKING:
     from forensics.types import Progress
@@ -50,7 +50,7 @@ def watermarks(
     Raises
     ------
     UsageError
-        If neither is to be done, or another threshold is given.
+        If neither is to be done, or a threshold is given that would decide nothing.
     SourceError, WeightsError
         As :func:`~forensics.flows.detect.detect_source`.
     """
@@ -58,13 +58,15 @@ def watermarks(
         raise UsageError(f"threshold {unknown[0]} given; this command knows: {', '.join(_THRESHOLDS)}")
     if not network and not discover:
         raise UsageError("neither the network nor the search for shared marks is to run; leave out one of the two")
+    names = ["watermark"] if network else []
+    refuse_idle(thresholds or {}, names, templates=False, discover=discover)
     options = options or DetectOptions()
     notes = list(options.notes)
     if not network:
         notes.append("The watermark network did not run, so marks that only single images bear were not looked for.")
     elif ocr.missing():
         notes.append("Marks were looked for but not read, so none is named: pip install 'forensics[ocr]'")
-    chosen = choose_detectors(["watermark"] if network else [], thresholds=thresholds)
+    chosen = choose_detectors(names, thresholds=thresholds)
     return detect_source(
         source,
         detectors=chosen.specs,

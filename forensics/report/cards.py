@@ -79,6 +79,8 @@ class Card:
     note: str
     roots: tuple[Root, ...]
     brand: str = ""
+    beside: str = "Reference image"
+    """What the picture beside the image is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +201,8 @@ def _card(
         note=row["note"],
         roots=tuple(roots),
         brand=str(row["label"]) if row["kind"] in _NAMED_KINDS else "",
+        # a copied reference that is a meme is found by comparing, a template by the detector of memes
+        beside="Template" if row["measurements"].get("detector") == "memes" else "Reference image",
     )
 
 

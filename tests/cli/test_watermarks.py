@@ -12,7 +12,7 @@ from forensics.detect.watermark.discovery import discover
 from forensics.errors import WeightsError
 from forensics.flows import shared_marks
 from forensics.report.evidence import check_sums
-from forensics.thresholds import THRESHOLDS
+from forensics.thresholds import THRESHOLDS, with_overrides
 from forensics.types import Record
 from tests.cli.program import one_line, run
 from tests.detect.watermark.test_discovery import marked, picture
@@ -108,6 +108,10 @@ def test_mistakes_are_one_line(tmp_path: Path, batch: Path, monkeypatch: pytest.
     done = run("watermarks", batch, "--out", tmp_path / "run", "--no-network", "--no-discover")
     assert done.code == 2
     assert "leave out one of the two" in one_line(done)
+    given = ("watermarks", batch, "--out", tmp_path / "run", "--threshold")
+    assert "the watermark network does not run" in one_line(run(*given, "watermark=0.9", "--no-network"))
+    assert "share are not looked for" in one_line(run(*given, "shared_mark=9", "--no-discover"))
+    assert "this command knows" in one_line(run(*given, "cover=0.9"))
     done = run("watermarks", tmp_path / "nowhere", "--out", tmp_path / "run", "--no-network")
     assert done.code == 2
     assert "no such file or folder" in one_line(done)
@@ -145,3 +149,13 @@ def test_what_is_asked_of_an_image_is_what_its_score_is_measured_by(
     (seen,) = shared_marks.look(plan, record).seen
     assert seen.least == pytest.approx(0.8 * z)
     assert seen.z / (seen.z + seen.least) >= 0.5
+
+    asked = []
+    monkeypatch.setattr(shared_marks, "_pointed", lambda pixels, shape, least: asked.append(least))
+    name = {"fixed": "shared_mark", "moving": "moving_mark"}[mark.path]
+    for factor, limit in ((0.5, vouched.limit), (1.5, 1.5 * THRESHOLDS[name].value)):
+        own = with_overrides({name: factor * THRESHOLDS[name].value, "watermark_named": 0.3})
+        operators = replace(plan, thresholds=own)
+        assert operators.limit_of(vouched) == limit, "an operator may ask for more than the mark's own limit"
+        shared_marks.look(operators, record)
+    assert set(asked) == {0.3}

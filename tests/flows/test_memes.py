@@ -15,7 +15,7 @@ from forensics.errors import IndexFormatError, IntegrityError, SourceError, Usag
 from forensics.flows import memes as flow
 from forensics.flows.calibration_files import read_calibration
 from forensics.flows.detect import DetectOptions
-from forensics.flows.detectors import choose_detectors
+from forensics.flows.detectors import choose_detectors, refuse_idle
 from forensics.flows.index import open_index, remove_images
 from forensics.flows.meme_index import CALIBRATION, detector, template_name
 from forensics.flows.memes import add_templates, find_memes, list_templates, meme_detector
@@ -195,6 +195,13 @@ def test_the_operators_thresholds_hold_for_every_template(made: Made, tmp_path: 
     assert (stated["value"], stated["source"]) == (0.97, "set by the operator")
     assert (finding["label"], finding["threshold"]) == ("Wise Owl", 0.97)
     assert finding["threshold_source"] == "set by the operator"
+    report = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "template SHA-256" in report
+    with pytest.raises(UsageError, match="meme = 30 given"):
+        find_memes(images, templates=made.index, out=tmp_path / "x", thresholds={"meme": 30})
+    with pytest.raises(UsageError, match="would decide nothing here: no templates"):
+        refuse_idle({"meme": 0.5}, ["meme"], templates=False, discover=True)
+    refuse_idle({"meme": 0.5, "belief": 0.9, "cover": 0.5}, ["meme", "cover"], templates=True, discover=False)
     chosen = choose_detectors(["meme"], thresholds={"meme": 0.2, "cover": 0.5}, templates=made.index)
     assert chosen.specs[0].arguments["thresholds"] == ["meme=0.2"]
     with pytest.raises(UsageError, match="this command knows"):

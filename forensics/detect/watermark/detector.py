@@ -16,7 +16,7 @@ import numpy as np
 from forensics.detect.ocr import TextReader, missing
 from forensics.detect.watermark.agencies import UNKNOWN_AGENCY
 from forensics.detect.watermark.naming import NamedMark, name_mark
-from forensics.detect.watermark.network import MarkModel, MarkOpinion
+from forensics.detect.watermark.network import SECOND_LOOK, MarkModel, MarkOpinion
 from forensics.errors import UsageError
 from forensics.types import Detection
 
@@ -89,10 +89,11 @@ class WatermarkDetector:
 
     @property
     def facts(self) -> Mapping[str, Scalar]:
-        """Name and SHA-256 of the network, the threshold, and whether marks are read."""
+        """Name and SHA-256 of the network, how it looks, the thresholds, and whether marks are read."""
         return {
             "network": "EfficientNet-Lite0 with a decoder to stride 4",
             "weights_sha256": self.model.sha256,
+            "second_look": SECOND_LOOK,
             "threshold": self.threshold,
             "named_threshold": self.named_threshold,
             "text_reader": self._reader is not None,

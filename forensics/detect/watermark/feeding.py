@@ -21,19 +21,19 @@ _MULTIPLE = 32
 _OVERLAP = 0.12
 
 
-def feed_size(width: int, height: int) -> tuple[int, int]:
-    """Return (width, height) in pixels at which the network sees an image of that size."""
+def feed_size(width: int, height: int, *, enlarged: float = 1.0) -> tuple[int, int]:
+    """Return (width, height) in pixels at which the network sees an image of that size, or so many times larger."""
     longer = max(width, height)
-    scale = min(max(longer, _SMALL), _WHOLE) / longer
+    scale = enlarged * min(max(longer, _SMALL), _WHOLE) / longer
     return _multiple(width * scale), _multiple(height * scale)
 
 
-def feed(image: UInt8Array) -> UInt8Array:
-    """Return an image as the network sees it: (h, w, 3) uint8 RGB."""
+def feed(image: UInt8Array, *, enlarged: float = 1.0) -> UInt8Array:
+    """Return an image as the network sees it, or so many times larger: (h, w, 3) uint8 RGB."""
     import cv2
 
     height, width = image.shape[:2]
-    size = feed_size(width, height)
+    size = feed_size(width, height, enlarged=enlarged)
     if size == (width, height):
         return image
     smaller = size[0] * size[1] < width * height

@@ -160,6 +160,29 @@ class Scripted(MarkModel):
         return MarkOpinion(presence=score, score=score, mask=np.full((4, 4), score, np.float32), brands={"iStock": 1.0})
 
 
+class TwoSizes(MarkModel):
+    """Says of each size at which an image is fed what it is told to."""
+
+    def __init__(self, scores):
+        super().__init__()
+        self.scores = scores
+
+    def _once(self, fed):
+        score = self.scores[fed.shape[:2]]
+        mask = np.full((fed.shape[0] // 4, fed.shape[1] // 4), score, np.float32)
+        return MarkOpinion(presence=score, score=score, mask=mask, brands={"iStock": score})
+
+
+def test_a_second_look_is_averaged_where_the_first_leaves_room_for_a_mark():
+    image = ground(256, 256)
+    seen = TwoSizes({(256, 256): 0.5, (320, 320): 0.99}).look(image)
+    assert seen.score == pytest.approx(1 / (1 + (1 / 99) ** 0.5))
+    assert seen.mask.shape == (64, 64)
+    assert seen.mask == pytest.approx(0.745)
+    assert seen.brands == {"iStock": pytest.approx(0.745)}
+    assert TwoSizes({(256, 256): 0.02}).look(image).score == 0.02, "no second look"
+
+
 def test_a_part_must_be_surer_than_the_whole_four_times_over():
     image = ground(800, 1000)
     part = parts(1000, 800)[0]
