@@ -46,6 +46,7 @@ OWNERS = {"stock_1": "Bigstock", "stock_3": "Shutterstock", "stock_5": "Depositp
 BEARING = frozenset(
     {
         "n01614925_bald_eagle.jpg",
+        "n02493793_spider_monkey.jpg",
         "n02669723_academic_gown.jpg",
         "n03240683_drilling_platform.jpg",
         "n01796340_ptarmigan.jpg",
