@@ -105,7 +105,7 @@ THRESHOLDS: Mapping[str, Threshold] = MappingProxyType(
         "watermark": Threshold(
             value=0.95,
             unit="the network's probability of a stock mark, at least",
-            source="3 of 802 unmarked held-out composites and pictures reach it; photographs: bench/marks.py",
+            source="1 of 801 unmarked held-out composites and pictures reach it; photographs: bench/marks.py",
         ),
         "watermark_named": Threshold(
             value=0.5,
