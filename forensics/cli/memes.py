@@ -171,11 +171,7 @@ def find(
         import json
 
         facts = {
-            "run": str(result.run_dir),
-            "report": str(result.report),
-            "states": dict(result.states),
-            "findings": dict(result.findings_count),
-            "labels": dict(result.labels),
+            **result.summary(),
             "images_with_meme": result.images_with_finding,
             "notes": list(result.notes),
         }

@@ -99,11 +99,7 @@ def watermarks(
         import json
 
         facts = {
-            "run": str(result.run_dir),
-            "report": str(result.report),
-            "states": dict(result.states),
-            "findings": dict(result.findings_count),
-            "labels": dict(result.labels),
+            **result.summary(),
             "images_with_mark": result.images_with_finding,
             "shared_marks": [mark.row() for mark in result.shared],
         }

@@ -109,6 +109,16 @@ class DetectResult:
     shared: tuple[Shared, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def summary(self) -> dict[str, Any]:
+        """Return what every command of detectors prints as JSON: plain values."""
+        return {
+            "run": str(self.run_dir),
+            "report": str(self.report),
+            "states": dict(self.states),
+            "findings": dict(self.findings_count),
+            "labels": dict(self.labels),
+        }
+
 
 def detect_source(
     source: str | Path | Source,
