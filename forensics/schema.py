@@ -82,7 +82,11 @@ FINDINGS: Final = (
         "`watermark`, `meme`, `cover`.",
     ),
     Column("query", "json", "The audited image: `id`, `uri`, `sha256`, and `metadata` as the source gave it."),
-    Column("reference", "json", "The same of the reference image, or null where a finding has none."),
+    Column(
+        "reference",
+        "json",
+        "The same of the reference image, of a meme that of its template, or null where a finding has none.",
+    ),
     Column("label", "string", "What was recognised, where the kind names something; otherwise empty."),
     Column("score", "double", "Strength of the claim; higher is stronger."),
     Column("threshold", "double", "The score from which on the claim is made."),
