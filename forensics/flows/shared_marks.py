@@ -127,11 +127,16 @@ class Looking:
         """Return a threshold's value."""
         return self.thresholds[name].value
 
-    def limit_of(self, mark: SharedMark) -> float:
-        """Return what a mark must reach: its own limit, unless an operator asks for more than the program does."""
+    def limit_of(self, mark: SharedMark) -> tuple[float, str]:
+        """Return what a mark must reach, and whence: an operator's value, else its own limit if it has one.
+
+        A tile's own limit is what the weakest of the images reaches that it was found in.
+        """
         name = _THRESHOLDS[mark.path]
-        stricter = self.limit(name) > THRESHOLDS[name].value
-        return self.limit(name) if mark.limit is None or stricter else mark.limit
+        entry = self.thresholds[name]
+        if mark.limit is None or entry.value != THRESHOLDS[name].value:
+            return entry.value, entry.source
+        return mark.limit, "this mark's own: what the weakest of the images reaches that it was found in"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -235,7 +240,7 @@ def look(plan: Looking, record: Record) -> Looked:
         if wanted != shape:
             continue
         there = find_mark(luminance, mark)
-        limit = plan.limit_of(mark)
+        limit, _ = plan.limit_of(mark)
         if there.share < plan.limit(_SHARE) or there.z < least_z(mark, limit, pointed=True):
             continue
         least = least_z(mark, limit, pointed=pointed() is not None)
@@ -335,7 +340,7 @@ def _listed(work: Path, plan: Looking, workers: int, progress: Progress | None) 
             found[best.mark][image.sha256] = (image, replace(best, picture=b""))
             labels[best.mark].update({one.label for one in image.spotted if one.kind == "watermark"})
     made = [
-        _shared(work, mark, images, label, searched, plan.thresholds[_THRESHOLDS[mark.path]].source)
+        _shared(work, mark, images, label, searched, plan.limit_of(mark)[1])
         for (_, mark), images, label in zip(plan.marks, found, labels, strict=True)
         if images
     ]

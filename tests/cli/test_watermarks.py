@@ -153,9 +153,12 @@ def test_what_is_asked_of_an_image_is_what_its_score_is_measured_by(
     asked = []
     monkeypatch.setattr(shared_marks, "_pointed", lambda pixels, shape, least: asked.append(least))
     name = {"fixed": "shared_mark", "moving": "moving_mark"}[mark.path]
-    for factor, limit in ((0.5, vouched.limit), (1.5, 1.5 * THRESHOLDS[name].value)):
+    assert plan.limit_of(vouched) == (vouched.limit, plan.limit_of(vouched)[1])
+    assert plan.limit_of(vouched)[1].startswith("this mark's own")
+    for factor in (0.5, 1.5):
         own = with_overrides({name: factor * THRESHOLDS[name].value, "watermark_named": 0.3})
         operators = replace(plan, thresholds=own)
-        assert operators.limit_of(vouched) == limit, "an operator may ask for more than the mark's own limit"
+        assert operators.limit_of(vouched) == (own[name].value, own[name].source), "an operator's value decides"
+        assert "operator" in own[name].source
         shared_marks.look(operators, record)
     assert set(asked) == {0.3}
