@@ -30,7 +30,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from forensics.detect.watermark.detector import WatermarkDetector
 from forensics.detect.watermark.network import MarkModel
-from forensics.flows.train_watermark import composer
+from forensics.flows.composing import composer
 from forensics.images import decode
 from forensics.metrics import wilson
 from forensics.render.stock_fonts import BUNDLED

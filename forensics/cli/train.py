@@ -201,6 +201,14 @@ def watermark(
     config: _Config = None,
     short: _Short = False,
     resume: _Resume = True,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=0,
+            help="Processes that draw composites while the network learns; by default one less than the cores.",
+        ),
+    ] = None,
     quiet: _Quiet = False,
 ) -> int:
     """Train the detector of stock marks on drawn ones; writes OUT/watermark/watermark.onnx.
@@ -218,6 +226,7 @@ def watermark(
         config=config,
         short=short,
         restart=not resume,
+        workers=workers,
     )
     return 0
 

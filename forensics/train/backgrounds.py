@@ -16,7 +16,7 @@ from forensics.render.stock_names import is_held_out
 if TYPE_CHECKING:
     from forensics.types import Progress, UInt8Array
 
-__all__ = ["Backgrounds", "read_backgrounds"]
+__all__ = ["Backgrounds", "find_pictures", "read_backgrounds"]
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _LARGE, _KEPT = 1400, 560
@@ -24,6 +24,7 @@ _LARGE, _KEPT = 1400, 560
 _CUTS = 5
 _QUALITY = 95
 _LEAST_SIDE = 64
+_NOTHING = "no picture to compose with; give folders of PNG, JPEG or WebP files"
 
 
 class Backgrounds:
@@ -32,7 +33,7 @@ class Backgrounds:
     def __init__(self, folders: Sequence[Sequence[bytes]]) -> None:
         self._folders = [list(folder) for folder in folders if folder]
         if not self._folders:
-            raise SourceError("no picture to compose with; give folders of PNG, JPEG or WebP files")
+            raise SourceError(_NOTHING)
 
     def __len__(self) -> int:
         return sum(map(len, self._folders))
@@ -64,12 +65,7 @@ def read_backgrounds(
         If a folder is missing or none has a picture.
     """
     kept = []
-    for place, folder in enumerate(folders):
-        if not folder.is_dir():
-            raise SourceError(f"{folder} is no folder; give one with pictures to compose with")
-        paths = [path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()]
-        paths = [path for path in paths if is_held_out(path.stem) == held_out and path.name not in without]
-        paths.sort(key=lambda path: hashlib.sha256(path.name.encode()).digest())
+    for place, paths in enumerate(find_pictures(folders, held_out=held_out, without=without)):
         pictures: list[bytes] = []
         for path in paths[:most]:
             decoded = decode(path.read_bytes())
@@ -79,6 +75,26 @@ def read_backgrounds(
         if progress is not None:
             progress("reading pictures", place + 1, len(folders))
     return Backgrounds(kept)
+
+
+def find_pictures(folders: Sequence[Path], *, held_out: bool, without: Collection[str] = ()) -> list[list[Path]]:
+    """Return the files of pictures that are, or are not, held out, by folder, in the order of a hash of their names.
+
+    Raises
+    ------
+    SourceError
+        As :func:`read_backgrounds`, but that the files are not opened.
+    """
+    found = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise SourceError(f"{folder} is no folder; give one with pictures to compose with")
+        paths = [path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()]
+        paths = [path for path in paths if is_held_out(path.stem) == held_out and path.name not in without]
+        found.append(sorted(paths, key=lambda path: hashlib.sha256(path.name.encode()).digest()))
+    if not any(found):
+        raise SourceError(_NOTHING)
+    return found
 
 
 def _cuts(pixels: UInt8Array, name: str) -> list[bytes]:

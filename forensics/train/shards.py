@@ -49,10 +49,31 @@ class Sample:
 
 
 class Shards:
-    """Composites on disk, 128 a file, made where they are missing: an interrupted run makes none twice."""
+    """Composites on disk, 128 a file, made where they are missing: an interrupted run makes none twice.
 
-    def __init__(self, folder: Path, make: Callable[[int], Composite]) -> None:
+    Parameters
+    ----------
+    folder : Path
+    make : callable
+        Makes composite number n.
+    ahead : callable, optional
+        Sees to it that a shard is there, by its number, instead of :meth:`write`: worker processes, say, that have
+        begun with the next ones. It is called once for each shard that is read.
+    once : bool
+        Delete a shard when a later one is read. Its 128 samples take about 40 MB.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        make: Callable[[int], Composite],
+        *,
+        ahead: Callable[[int], object] | None = None,
+        once: bool = False,
+    ) -> None:
         self.folder, self._make = folder, make
+        self._provide = ahead or self.write
+        self._once = once
         self._open: dict[int, tuple[UInt8Array, UInt8Array, UInt8Array, NDArray[np.int64]]] = {}
 
     def path(self, shard: int) -> Path:
@@ -90,7 +111,9 @@ class Shards:
         """Return what is kept of a composite."""
         shard, place = divmod(number, SHARD)
         if shard not in self._open:
-            self.write(shard)
+            self._provide(shard)
+            if self._once:
+                self._drop_before(shard)
             path = self.path(shard)
             images, twins, masks, labels = (
                 np.load(path.with_name(f"shard-{shard:05d}.{name}.npy"), mmap_mode="r") for name in _NAMES
@@ -106,3 +129,10 @@ class Shards:
             presence=presence,
             brand=brand,
         )
+
+    def _drop_before(self, shard: int) -> None:
+        """Delete earlier shards; rows that are still held stay readable."""
+        self._open = {number: arrays for number, arrays in self._open.items() if number >= shard}
+        for path in self.folder.glob("shard-*.npy"):
+            if int(path.name.split(".")[0].removeprefix("shard-")) < shard:
+                path.unlink()
