@@ -9,6 +9,8 @@ of another renderer among its pictures (128 px). ``--openclipart`` is openclipar
 books, discs and a poster are known; ``--real`` holds real covers in folders ``book``, ``disc``, ``website`` and
 ``poster``; ``--photographs`` are pictures without any cover, counted as false alarms. Of ruDALL-E's own images at hand
 (``$FORENSICS_SHARED/samples/rudalle``, 76) none is a cover by eye. Real covers are ranked against all these pictures.
+The held-out renderings are looked at once more with a stock mark drawn over each: how many covers are claimed and how
+many pictures falsely, before and after the mark that the watermark network sees is filled in.
 ``--sheet`` writes what was wrongly claimed and wrongly passed over.
 """
 
@@ -28,9 +30,12 @@ from PIL import Image
 
 from forensics.detect.cover import CoverDetector
 from forensics.detect.cover_network import CLASSES, CoverModel
+from forensics.flows.detectors import watermark
 from forensics.images import decode
 from forensics.metrics import wilson
 from forensics.render.lettering import Lettering
+from forensics.render.stock_fonts import find_fonts
+from forensics.render.stock_marks import draw_stock_mark, random_stock_mark
 from forensics.thresholds import THRESHOLDS
 from forensics.train.cover import average_precision
 from forensics.train.cover_samples import Recipe, cover_sample, read_pool
@@ -105,6 +110,36 @@ def renderings(
         wrong = np.flatnonzero(claimed != is_cover)
         sheet += [(float(score[place]), drawn[place].image) for place in wrong]
     return result
+
+
+def under_marks(found: CoverDetector, data: Sequence[Path], fonts: Sequence[Path], *, count: int) -> dict[str, Any]:
+    """Draw a stock mark over each held-out rendering; count claims before and after the mark is filled in."""
+    pool = read_pool(data, held_out=True, most=300, seed=SEED)
+    letters = Lettering.found(fonts, held_out=True if fonts else None)
+    faces = find_fonts(fonts, held_out=True if fonts else None)
+    marks = watermark()
+    rows = []
+    for number in range(count):
+        sample = cover_sample(number, pool, letters, Recipe(spoilt=0.5), seed=SEED + 1, unseen=number % 3 > 0)
+        rng = np.random.default_rng((SEED, number))
+        mark = random_stock_mark(rng, fonts=faces, opacity=(0.3, 0.7), held_out_name=True)
+        image = draw_stock_mark(sample.image, mark, rng).image
+        seen = marks.detect([image])[0]
+        own = found.detect([image])[0]
+        left = [one for one in own if found.reconsider(image, one, seen) is not None]
+        bare = bool(found.detect([sample.image])[0])
+        rows.append((sample.label > 0, bare, bool(seen), bool(own), bool(left)))
+    cover, bare, seen, before, after = np.array(rows).T
+    return {
+        "renderings": count,
+        "mark found": counted(seen),
+        "covers found without a mark": counted(bare[cover]),
+        "covers found under a mark": counted(before[cover]),
+        "and still, with the mark filled in": counted(after[cover]),
+        "false alarms without a mark": counted(bare[~cover]),
+        "false alarms under a mark": counted(before[~cover]),
+        "and still, with the mark filled in (others)": counted(after[~cover]),
+    }
 
 
 def ranked(score: np.ndarray, is_cover: np.ndarray) -> dict[str, Any]:
@@ -242,6 +277,7 @@ def report(
     made: dict[str, Any] = {"threshold": found.threshold, "speed": speed(found)}
     if data:
         made["held-out renderings"] = renderings(found, data, fonts, count=count, sheet=sheet)
+        made["held-out renderings under stock marks"] = under_marks(found, data, fonts, count=count)
     made["embedded corpus"] = embedded(found)
     shared = Path(os.environ.get("FORENSICS_SHARED", "../shared"))
     folders = {str(folder): folder for folder in photographs}

@@ -4,11 +4,15 @@ Abstract prompts make a generator draw the covers that it was trained on. One ne
 (:mod:`forensics.detect.cover_network`) and at measures of its layout (:mod:`forensics.detect.cover_layout`); the
 measures are also what the reasons are told from. A CLIP embedder, where one is given, is asked in words and reported
 beside that; it decides nothing. A text reader, where one is given, counts lines of text on images that are claimed.
+
+A stock mark across a picture reads like a poster's letters. Where an image bears one, the network is asked again about
+the picture with the mark filled in from its surroundings, and a cover that is one by the mark alone is none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from forensics.types import Box, FloatArray, Scalar, UInt8Array
+    from forensics.types import Box, FloatArray, MaskArray, Scalar, UInt8Array
 
     class TextFinder(Protocol):
         """Finds lines of text: :class:`forensics.detect.ocr.TextReader`."""
@@ -61,6 +65,14 @@ COVER_KINDS: Mapping[str, str] = {
 """Labels and what they mean."""
 
 _BATCH = 16
+_STILL = 0.5
+"""Score without the mark below which it was the mark: the picture under it is likelier none than a cover."""
+_MARK = 128
+"""Value of a mark's mask from which a place is filled in."""
+_FILL_SIDE = 512
+"""Longer side in pixels at which it is, at most: the network looks at fewer, and filling in is slow."""
+_FILL_RADIUS = 3.0
+"""Pixels around a place that it is filled in from."""
 _LEAST_SIDE = 32
 """Pixels of the shorter side below which no cover is told from a blot."""
 _CLIP_SCALE = 100.0  # of CLIP's logits
@@ -150,6 +162,31 @@ class CoverDetector:
                 for image, chance, layout in zip(part, chances, layouts, strict=True)
             ]
         return found
+
+    def reconsider(self, image: UInt8Array, own: Detection, others: Sequence[Detection]) -> Detection | None:
+        """Return the cover with its score without the stock marks on the image, or None where it is due to them.
+
+        Parameters
+        ----------
+        image : ndarray
+            (H, W, 3) uint8 RGB.
+        own : Detection
+            Of :meth:`detect` on it.
+        others : sequence of Detection
+            Those of kind ``watermark`` with a mask count.
+        """
+        marks = [other.mask for other in others if other.kind == "watermark" and other.mask is not None]
+        if not marks:
+            return own
+        score = float(1 - self.scores([without_marks(image, marks)])[0][0])
+        if score < _STILL:
+            return None
+        said = "Without the stock mark, filled in from its surroundings, the image is still made like one"
+        return replace(
+            own,
+            measurements={**own.measurements, "cover_score_unmarked": round(score, 4)},
+            reasons=(*own.reasons, f"{said} (score {score:.2f})."),
+        )
 
     def scores(self, images: Sequence[UInt8Array]) -> FloatArray:
         """Return (n, K) float32: the chances of ``CLASSES`` for each image; (1, 0, …) where it is too small to tell."""
@@ -248,6 +285,29 @@ def evidence(layout: Layout) -> list[str]:
     elif layout.blocks > 0.5:
         seen.append("level and upright blocks")
     return seen or ["no single sign of a cover that could be named"]
+
+
+def without_marks(image: UInt8Array, masks: Sequence[MaskArray]) -> UInt8Array:
+    """Return an image of at most 512 px with its marks filled in from around them (Telea, J. Graphics Tools 9, 2004).
+
+    Parameters
+    ----------
+    image : ndarray
+        (H, W, 3) uint8 RGB.
+    masks : sequence of ndarray
+        (h, w) uint8 over the whole image, of any resolution; 128 and more is mark.
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    scale = min(1.0, _FILL_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    places = np.zeros((size[1], size[0]), np.uint8)
+    for mask in masks:
+        places |= (cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR) >= _MARK).astype(np.uint8)
+    filled: UInt8Array = cv2.inpaint(small, places, _FILL_RADIUS, cv2.INPAINT_TELEA)
+    return filled
 
 
 def cover_box(image: UInt8Array) -> Box:

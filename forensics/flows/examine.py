@@ -15,16 +15,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
+
 from forensics.errors import ForensicsError, SourceError, UsageError
 from forensics.flows.detectors import DetectorSpec
 from forensics.images import decode, encode_preview
 from forensics.schema import finding_id
 from forensics.sources import read_bytes
-from forensics.types import Detection, Detector, FindingKind, ImageRef, Record, Region
+from forensics.types import Detection, Detector, FindingKind, ImageRef, Reconsiders, Record, Region
 from forensics.workers import Failure, WorkerPool
 
 if TYPE_CHECKING:
-    from forensics.types import Box, ImageState, MaskArray, Point, Scalar
+    from forensics.types import Box, ImageState, MaskArray, Point, Scalar, UInt8Array
 
 __all__ = ["Examination", "Examined", "Spotted", "examine", "examine_one", "examined", "mask_file", "picture_file"]
 
@@ -37,7 +39,7 @@ _TIMEOUT_SECONDS = 180.0
 # Detectors look at a few hundred pixels a side; a scaled decode of this shorter side keeps their small print.
 _NEED = 1024
 _SYNC_EVERY = 64
-_LOG_VERSION = 2
+_LOG_VERSION = 3
 """Of the log's rows; one of another version is begun anew."""
 
 
@@ -102,7 +104,9 @@ class Examination:
     @property
     def key(self) -> str:
         """SHA-256 over all that decides what is found: the detectors' weights and thresholds too, by their facts."""
-        value = [_LOG_VERSION, str(self.root), [(spec.to_dict(), dict(spec.make().facts)) for spec in self.detectors]]
+        made = _detectors(self.detectors)
+        facts = [(spec.to_dict(), dict(one.facts)) for spec, (_, one) in zip(self.detectors, made, strict=True)]
+        value = [_LOG_VERSION, str(self.root), facts]
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
@@ -255,24 +259,20 @@ def examine_one(plan: Examination, record: Record) -> _Answer:
     state: ImageState = decoded.state
     reason = decoded.reason
     spotted: list[Spotted] = []
-    failed: list[str] = []
+    failed: tuple[str, ...] = ()
     masks: dict[str, bytes] = {}
     pictures: dict[str, bytes] = {}
     if decoded.pixels is not None:
         height, width = decoded.pixels.shape[:2]
         scale = (decoded.width / width, decoded.height / height)
-        for name, detector in detectors:
-            try:
-                found = detector.detect([decoded.pixels])[0]
-                for detection in found:
-                    one = _spotted(sha256, name, detection, scale, (decoded.width, decoded.height))
-                    if detection.mask is not None:
-                        masks[one.finding_id] = _png(detection.mask)
-                    if detection.picture is not None and detection.picture.preview:
-                        pictures[detection.picture.ref.sha256] = detection.picture.preview
-                    spotted.append(one)
-            except Exception as error:  # noqa: BLE001 - one odd image must never end a run
-                failed.append(f"{name} failed: {type(error).__name__}: {' '.join(str(error).split())}"[:300])
+        found, failed = _found(detectors, decoded.pixels)
+        for name, detection in found:
+            one = _spotted(sha256, name, detection, scale, (decoded.width, decoded.height))
+            if detection.mask is not None:
+                masks[one.finding_id] = _png(detection.mask)
+            if detection.picture is not None and detection.picture.preview:
+                pictures[detection.picture.ref.sha256] = detection.picture.preview
+            spotted.append(one)
     if failed:
         state, reason = "degraded", "; ".join([*([reason] if reason else []), *failed])
     if spotted and decoded.pixels is not None:
@@ -286,11 +286,47 @@ def examine_one(plan: Examination, record: Record) -> _Answer:
             width=decoded.width,
             height=decoded.height,
             spotted=tuple(sorted(spotted, key=lambda one: -one.score)),
-            failed=tuple(failed),
+            failed=failed,
         ),
         masks=masks,
         pictures=pictures,
     )
+
+
+def _found(
+    detectors: Sequence[tuple[str, Detector]], pixels: UInt8Array
+) -> tuple[list[tuple[str, Detection]], tuple[str, ...]]:
+    """Return what the detectors find in one image, each after what the others found, and how any of them failed."""
+    found: list[list[Detection]] = []
+    failed: list[str] = []
+    for name, detector in detectors:
+        try:
+            found.append(_with_fit_masks(detector.detect([pixels])[0]))
+        except Exception as error:  # noqa: BLE001 - one odd image must never end a run
+            found.append([])
+            failed.append(_failure(name, error))
+    for place, (name, detector) in enumerate(detectors):
+        others = [one for number, those in enumerate(found) if number != place for one in those]
+        if not (found[place] and others and isinstance(detector, Reconsiders)):
+            continue
+        try:
+            again = [detector.reconsider(pixels, one, others) for one in found[place]]
+            found[place] = _with_fit_masks([one for one in again if one is not None])
+        except Exception as error:  # noqa: BLE001 - what it found stands as it was
+            failed.append(_failure(name, error))
+    return [(name, one) for (name, _), those in zip(detectors, found, strict=True) for one in those], tuple(failed)
+
+
+def _with_fit_masks(detections: Sequence[Detection]) -> list[Detection]:
+    for one in detections:
+        mask = one.mask
+        if mask is not None and (mask.ndim != 2 or mask.dtype != np.uint8 or not mask.size):
+            raise UsageError(f"a mask of shape {mask.shape} and {mask.dtype} given, (h, w) uint8 accepted")
+    return list(detections)
+
+
+def _failure(name: str, error: Exception) -> str:
+    return f"{name} failed: {type(error).__name__}: {' '.join(str(error).split())}"[:300]
 
 
 _MADE: dict[str, tuple[tuple[str, Detector], ...]] = {}
@@ -346,10 +382,7 @@ def _spotted(
 
 def _png(mask: MaskArray) -> bytes:
     import cv2
-    import numpy as np
 
-    if mask.ndim != 2 or mask.dtype != np.uint8 or not mask.size:
-        raise UsageError(f"a mask of shape {mask.shape} and {mask.dtype} given, (h, w) uint8 accepted")
     height, width = mask.shape
     scale = MASK_SIDE / max(height, width)
     if scale < 1:

@@ -182,6 +182,7 @@ MEASUREMENTS = {
     "cyrillic": Measure("Share of Cyrillic letters", "of those that were read", "share"),
     "subtype": Measure("Kind of cover", "the likeliest: book, disc, website or poster"),
     "cover_score": Measure("Surety of a cover", "one minus the chance that it is none"),
+    "cover_score_unmarked": Measure("Surety of a cover without the mark", "the stock mark filled in from around it"),
     "cover_book": Measure("Chance of a book cover", "", "share"),
     "cover_disc": Measure("Chance of a record's cover or disc", "", "share"),
     "cover_website": Measure("Chance of a web page", "", "share"),

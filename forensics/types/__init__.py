@@ -31,7 +31,7 @@ from forensics.types.core import (
     Verification,
     View,
 )
-from forensics.types.detection import Detection, Detector, KnownPicture
+from forensics.types.detection import Detection, Detector, KnownPicture, Reconsiders
 from forensics.types.likelihood import AutoregressiveModel, AutoregressiveSpec, Decoder, TokenLikelihoods
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ __all__ = [
     "Lead",
     "Point",
     "Progress",
+    "Reconsiders",
     "Record",
     "Region",
     "Scalar",

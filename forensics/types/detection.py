@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     MaskArray: TypeAlias = NDArray[np.uint8]
 
-__all__ = ["Detection", "Detector", "KnownPicture", "MaskArray"]
+__all__ = ["Detection", "Detector", "KnownPicture", "MaskArray", "Reconsiders"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,4 +97,16 @@ class Detector(Protocol):
 
     def detect(self, images: Sequence[UInt8Array]) -> list[list[Detection]]:
         """Return for each (H, W, 3) uint8 RGB image, whatever its size, what was found in it, strongest first."""
+        ...
+
+
+@runtime_checkable
+class Reconsiders(Protocol):
+    """A detector whose finding may be due to what another detector found in the same image."""
+
+    def reconsider(self, image: UInt8Array, own: Detection, others: Sequence[Detection]) -> Detection | None:
+        """Return ``own``, with what the others' findings change about it, or None where they explain it away.
+
+        ``image`` is the one that :meth:`Detector.detect` was given, ``others`` are other detectors' findings in it.
+        """
         ...

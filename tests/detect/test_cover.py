@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from forensics.detect.cover import COVER_KINDS, CoverDetector, cover_box, evidence
+from forensics.detect.cover import COVER_KINDS, CoverDetector, cover_box, evidence, without_marks
 from forensics.detect.cover_layout import SIDE, Layout, measure_layout, text_lines
 from forensics.detect.cover_network import CLASSES, VIEWS, CoverModel, views
 from forensics.errors import UsageError, WeightsError
@@ -17,7 +18,7 @@ from forensics.render.lettering import SCRIPTS, Lettering, fit_text, invented
 from forensics.render.mockups import SUBTYPES, mockup
 from forensics.render.stock_fonts import BUNDLED
 from forensics.thresholds import THRESHOLDS
-from forensics.types import Detector
+from forensics.types import Detection, Detector, Reconsiders
 
 PICTURES = sorted((Path(__file__).parents[2] / "index_data" / "edits" / "references").glob("*.jpg"))[::7]
 THRESHOLD = THRESHOLDS["cover"]
@@ -224,3 +225,61 @@ def test_the_network_sees_an_image_stretched_and_in_its_shape() -> None:
 def test_lettering_finds_no_typeface_where_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="typeface"):
         Lettering.found([tmp_path])
+
+
+class BrightModel:
+    """A stand-in for the network: an image with white in it is a poster."""
+
+    sha256 = "0" * 64
+
+    def chances(self, seen: object, vectors: list[np.ndarray]) -> np.ndarray:
+        chance = np.zeros((len(vectors), len(CLASSES)), np.float32)
+        for row, shown in enumerate(seen):  # type: ignore[arg-type]
+            chance[row, CLASSES.index("poster") if any(view.max() > 250 for view in shown) else 0] = 1
+        return chance
+
+
+def stamped(*, white_square: bool) -> tuple[np.ndarray, Detection]:
+    """A grey image with white bars, and the stock mark that the bars are."""
+    image = np.full((1200, 900, 3), 90, np.uint8)
+    image += (np.arange(900, dtype=np.uint8) % 8)[None, :, None]
+    mask = np.zeros((120, 90), np.uint8)
+    image[400:440, 200:700], mask[38:46, 18:72] = 255, 255
+    if white_square:
+        image[900:1100, 100:300] = 255
+    mark = Detection(
+        kind="watermark",
+        label="iStock",
+        score=1.0,
+        threshold=0.9,
+        threshold_source="a test's",
+        box=(200, 400, 700, 440),
+        mask=mask,
+    )
+    return image, mark
+
+
+def test_a_cover_by_the_stock_mark_alone_is_taken_back() -> None:
+    found = detector(model=BrightModel())
+    assert isinstance(found, Reconsiders)
+    image, mark = stamped(white_square=False)
+    own = found.detect([image])[0][0]
+    assert found.reconsider(image, own, [mark]) is None
+    assert found.reconsider(image, own, [replace(mark, mask=None)]) is own
+    assert found.reconsider(image, own, [replace(mark, kind="meme")]) is own
+    image, mark = stamped(white_square=True)
+    own = found.detect([image])[0][0]
+    kept = found.reconsider(image, own, [mark])
+    assert kept is not None
+    assert kept.measurements["cover_score_unmarked"] == 1.0
+    assert kept.reasons[-1].startswith("Without the stock mark")
+    assert kept.score == own.score
+
+
+def test_a_mark_is_filled_in_at_a_bounded_size() -> None:
+    image, mark = stamped(white_square=False)
+    assert mark.mask is not None
+    filled = without_marks(image, [mark.mask])
+    assert filled.shape == (512, 384, 3)
+    assert filled.max() < 110
+    assert without_marks(image[:1, :1], [mark.mask]).shape == (1, 1, 3)

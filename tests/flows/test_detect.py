@@ -97,6 +97,28 @@ def test_a_detector_that_fails_on_an_image_leaves_its_reason(tmp_path: Path, fol
     assert table.loc["odd.png", "reason"] == "red failed: RuntimeError: this width breaks it"
 
 
+MODEST = DetectorSpec(factory="tests.detectors:modest")
+
+
+@pytest.mark.parametrize("detectors", [[RED, MODEST], [MODEST, RED]], ids=["after", "before"])
+def test_a_detector_takes_back_what_another_one_explains(
+    tmp_path: Path, folder: Path, detectors: list[DetectorSpec]
+) -> None:
+    done = detect_source(folder, detectors=detectors, out=tmp_path / "run", options=HERE)
+    assert done.findings_count == {"watermark": 2}
+    alone = detect_source(folder, detectors=[MODEST], out=tmp_path / "alone", options=HERE)
+    assert alone.findings_count == {"cover": 2}
+
+
+def test_a_finding_stands_where_the_second_thought_fails(tmp_path: Path, folder: Path) -> None:
+    breaks = DetectorSpec(factory="tests.detectors:modest", arguments={"fail_at": 63})
+    done = detect_source(folder, detectors=[RED, breaks], out=tmp_path / "run", options=HERE)
+    assert done.findings_count == {"watermark": 2, "cover": 2}
+    assert done.states["degraded"] == 2
+    table = pd.read_parquet(tmp_path / "run" / "images.parquet").set_index("id")
+    assert table.loc["0.png", "reason"] == "modest failed: RuntimeError: this width breaks it"
+
+
 def test_what_was_examined_is_not_examined_twice(tmp_path: Path, folder: Path) -> None:
     source = open_source(folder)
     plan = Examination(root=source.root, detectors=(RED,))
