@@ -33,7 +33,9 @@ _FIT = "bench/fit_score.py on edits of redistributable pictures; error rates in 
 _CHOICE = "choice: a lead is never counted and never a finding"
 
 _OPERATOR = "set by the operator"
-_SHARES = frozenset({"watermark", "watermark_named", "shared_mark_share", "meme", "image_macro", "cover"})
+_SHARES = frozenset(
+    {"watermark", "watermark_named", "shared_mark_share", "meme", "image_macro", "cover", "cover_unmarked"}
+)
 _POSITIVE = frozenset({"shared_mark", "moving_mark"})
 
 THRESHOLDS: Mapping[str, Threshold] = MappingProxyType(
@@ -167,6 +169,11 @@ THRESHOLDS: Mapping[str, Threshold] = MappingProxyType(
             value=0.777,
             unit="chance that the image is a cover or mock-up, 0 to 1, at least",
             source="forensics train cover: at most 1 % of held-out renderings that are none; see docs/covers.md",
+        ),
+        "cover_unmarked": Threshold(
+            value=0.5,
+            unit="score of a claimed cover with the stock mark on it filled in, at least",
+            source="choice: below, the picture under the mark is likelier none than a cover",
         ),
         "quality_pdq": Threshold(
             value=50.0, unit="PDQ quality, at least", source="PDQ's authors call 49 and less unusable"

@@ -68,6 +68,22 @@ class ModestDetector(RedDetector):
         return replace(own, reasons=(*own.reasons, "Somewhere else is something else."))
 
 
+class OddDetector(RedDetector):
+    """Says where red is in no numbers."""
+
+    @property
+    def name(self) -> str:
+        return "odd"
+
+    def detect(self, images: Sequence[UInt8Array]) -> list[list[Detection]]:
+        nowhere = (float("nan"),) * 4
+        return [[replace(one, box=nowhere) for one in found] for found in super().detect(images)]  # type: ignore[arg-type]
+
+
+def odd(**arguments: object) -> OddDetector:
+    return OddDetector(**arguments)  # type: ignore[arg-type]
+
+
 def modest(**arguments: object) -> ModestDetector:
     return ModestDetector(kind="cover", label="poster", **arguments)  # type: ignore[arg-type]
 

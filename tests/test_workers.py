@@ -76,6 +76,12 @@ def test_a_worker_killed_while_idle_costs_nothing() -> None:
         assert list(workers.imap([1, 2], window=2)) == [Success(item=1, value=2), Success(item=2, value=4)]
 
 
+def test_what_ends_the_whole_group_is_the_parents_to_handle() -> None:
+    with pool(workers=1) as own:
+        results = list(own.imap(["SIGINT", "SIGTERM", 3], window=1))
+    assert [result.value for result in results if isinstance(result, Success)] == ["SIGINT", "SIGTERM", 6]
+
+
 def test_in_process_failures_are_results_too() -> None:
     with pool(0) as workers:
         assert list(workers.imap(["raise", 1], window=1)) == [

@@ -11,6 +11,9 @@ from typing import Any
 def double(init: int, item: Any) -> Any:
     if item == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if item in ("SIGINT", "SIGTERM"):
+        os.kill(os.getpid(), getattr(signal, item))
+        return item
     if item == "exit":
         os._exit(4)
     if item == "hang":

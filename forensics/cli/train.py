@@ -206,7 +206,7 @@ def watermark(
         typer.Option(
             "--workers",
             min=0,
-            help="Processes that draw composites while the network learns; by default one less than the cores.",
+            help="Processes that draw composites meanwhile; by default one less than the cores, at most 16.",
         ),
     ] = None,
     quiet: _Quiet = False,

@@ -65,10 +65,8 @@ COVER_KINDS: Mapping[str, str] = {
 """Labels and what they mean."""
 
 _BATCH = 16
-_STILL = 0.5
-"""Score without the mark below which it was the mark: the picture under it is likelier none than a cover."""
 _MARK = 128
-"""Value of a mark's mask from which a place is filled in."""
+"""Value of a mark's mask from which a place is filled in, or half of its largest where none reaches it."""
 _FILL_SIDE = 512
 """Longer side in pixels at which it is, at most: the network looks at fewer, and filling in is slow."""
 _FILL_RADIUS = 3.0
@@ -103,6 +101,9 @@ class CoverDetector:
         Score from which an image is claimed, in (0, 1): ``cover`` of the program's table.
     threshold_source : str
         Where it comes from.
+    unmarked : float
+        Score without the stock marks below which a claimed cover is due to them: ``cover_unmarked`` of the table. More
+        than ``threshold`` is never asked.
     model : CoverModel, optional
         The program's own by default.
     clip : optional
@@ -116,14 +117,17 @@ class CoverDetector:
         *,
         threshold: float,
         threshold_source: str,
+        unmarked: float = 0.5,
         model: CoverModel | None = None,
         clip: WordsAndImages | None = None,
         reader: TextFinder | None = None,
     ) -> None:
-        if not 0 < threshold < 1:
-            raise UsageError(f"threshold cover = {threshold} given; a score between 0 and 1 accepted")
+        for name, value in (("cover", threshold), ("cover_unmarked", unmarked)):
+            if not 0 < value < 1:
+                raise UsageError(f"threshold {name} = {value} given; a score between 0 and 1 accepted")
         self.threshold = threshold
         self.threshold_source = threshold_source
+        self.unmarked = unmarked
         self._model = model or CoverModel()
         self._clip = clip
         self._reader = reader
@@ -147,6 +151,7 @@ class CoverDetector:
             "weights_sha256": self._model.sha256,
             "views": VIEWS,
             "threshold": self.threshold,
+            "unmarked": self.unmarked,
             "clip": self._clip is not None,
             "text_reader": self._reader is not None,
         }
@@ -176,10 +181,10 @@ class CoverDetector:
             Those of kind ``watermark`` with a mask count.
         """
         marks = [other.mask for other in others if other.kind == "watermark" and other.mask is not None]
-        if not marks:
+        if not any(mask.any() for mask in marks):
             return own
         score = float(1 - self.scores([without_marks(image, marks)])[0][0])
-        if score < _STILL:
+        if score < min(self.unmarked, self.threshold):
             return None
         said = "Without the stock mark, filled in from its surroundings, the image is still made like one"
         return replace(
@@ -288,24 +293,27 @@ def evidence(layout: Layout) -> list[str]:
 
 
 def without_marks(image: UInt8Array, masks: Sequence[MaskArray]) -> UInt8Array:
-    """Return an image of at most 512 px with its marks filled in from around them (Telea, J. Graphics Tools 9, 2004).
+    """Return an image with its marks filled in from around them (Telea, J. Graphics Tools 9, 2004).
+
+    It is made smaller: to 512 px, or to what leaves 32 px of its shorter side.
 
     Parameters
     ----------
     image : ndarray
         (H, W, 3) uint8 RGB.
     masks : sequence of ndarray
-        (h, w) uint8 over the whole image, of any resolution; 128 and more is mark.
+        (h, w) uint8 over the whole image, of any resolution; 128 and more is mark, or half of the largest value.
     """
     import cv2
 
     height, width = image.shape[:2]
-    scale = min(1.0, _FILL_SIDE / max(height, width))
+    scale = min(1.0, max(_FILL_SIDE / max(height, width), _LEAST_SIDE / min(height, width)))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     places = np.zeros((size[1], size[0]), np.uint8)
     for mask in masks:
-        places |= (cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR) >= _MARK).astype(np.uint8)
+        level = max(1, min(_MARK, int(mask.max()) // 2))
+        places |= (cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR) >= level).astype(np.uint8)
     filled: UInt8Array = cv2.inpaint(small, places, _FILL_RADIUS, cv2.INPAINT_TELEA)
     return filled
 

@@ -96,11 +96,12 @@ DETECTORS = ("watermark", "meme", "cover")
 
 WATERMARK_THRESHOLDS = ("watermark", "watermark_named")
 MEME_THRESHOLDS = ("meme", "image_macro", "geometry_log10_nfa")
+COVER_THRESHOLDS = ("cover", "cover_unmarked")
 SHARED_THRESHOLDS = ("shared_mark", "moving_mark", "shared_mark_share")
-"""Names of :data:`forensics.thresholds.THRESHOLDS` that decide about marks, memes, and marks that images share."""
+"""Names of :data:`forensics.thresholds.THRESHOLDS` that decide about marks, memes, covers, and shared marks."""
 
 # by the detector's own name
-_IN_USE = {"watermark": WATERMARK_THRESHOLDS, "memes": MEME_THRESHOLDS, "cover": ("cover",)}
+_IN_USE = {"watermark": WATERMARK_THRESHOLDS, "memes": MEME_THRESHOLDS, "cover": COVER_THRESHOLDS}
 
 
 def choose_detectors(
@@ -184,6 +185,7 @@ def refuse_idle(own: Mapping[str, float], chosen: Sequence[str], *, templates: b
         **dict.fromkeys(WATERMARK_THRESHOLDS, ("watermark" in chosen, "the watermark network does not run")),
         **dict.fromkeys(SHARED_THRESHOLDS, (discover, "marks that images share are not looked for")),
         "cover": ("cover" in chosen, "covers are not looked for"),
+        "cover_unmarked": ("cover" in chosen and "watermark" in chosen, "covers and marks are not both looked for"),
         "image_macro": ("meme" in chosen, "image macros are not looked for"),
         "meme": ("meme" in chosen and templates, "no templates are looked for"),
         "meme_margin": (False, "it sets templates' thresholds when they are added"),
@@ -201,7 +203,7 @@ def _spec(name: str, thresholds: Mapping[str, float], templates: str | Path | No
         return meme_detector(templates, thresholds=thresholds)
     keys = {
         "watermark": {"watermark": "threshold", "watermark_named": "named"},
-        "cover": {"cover": "threshold"},
+        "cover": {"cover": "threshold", "cover_unmarked": "unmarked"},
         "meme": {"image_macro": "threshold"},
     }
     arguments = {argument: thresholds[key] for key, argument in keys[name].items() if key in thresholds}
@@ -233,7 +235,7 @@ def watermark(*, threshold: float | None = None, named: float | None = None) -> 
     )
 
 
-def cover(*, threshold: float | None = None) -> Detector:
+def cover(*, threshold: float | None = None, unmarked: float | None = None) -> Detector:
     """Make the detector of covers and mock-ups.
 
     Raises
@@ -245,10 +247,12 @@ def cover(*, threshold: float | None = None) -> Detector:
     from forensics.detect.cover import CoverDetector
     from forensics.detect.cover_network import CoverModel
 
-    entry = _threshold("cover", threshold)
+    entry, lower = _threshold("cover", threshold), _threshold("cover_unmarked", unmarked)
     model = CoverModel(threads=1)  # the workers are the parallelism
     reader = None if ocr.missing() else ocr.TextReader(threads=1)
-    return CoverDetector(threshold=entry.value, threshold_source=entry.source, model=model, reader=reader)
+    return CoverDetector(
+        threshold=entry.value, threshold_source=entry.source, unmarked=lower.value, model=model, reader=reader
+    )
 
 
 def meme(*, threshold: float | None = None) -> Detector:

@@ -15,8 +15,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
 from forensics.errors import ForensicsError, SourceError, UsageError
 from forensics.flows.detectors import DetectorSpec
 from forensics.images import decode, encode_preview
@@ -104,9 +102,8 @@ class Examination:
     @property
     def key(self) -> str:
         """SHA-256 over all that decides what is found: the detectors' weights and thresholds too, by their facts."""
-        made = _detectors(self.detectors)
-        facts = [(spec.to_dict(), dict(one.facts)) for spec, (_, one) in zip(self.detectors, made, strict=True)]
-        value = [_LOG_VERSION, str(self.root), facts]
+        # made anew: weights may have changed on disk since this process first made its own
+        value = [_LOG_VERSION, str(self.root), [(spec.to_dict(), dict(spec.make().facts)) for spec in self.detectors]]
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
@@ -265,14 +262,23 @@ def examine_one(plan: Examination, record: Record) -> _Answer:
     if decoded.pixels is not None:
         height, width = decoded.pixels.shape[:2]
         scale = (decoded.width / width, decoded.height / height)
-        found, failed = _found(detectors, decoded.pixels)
-        for name, detection in found:
-            one = _spotted(sha256, name, detection, scale, (decoded.width, decoded.height))
-            if detection.mask is not None:
-                masks[one.finding_id] = _png(detection.mask)
-            if detection.picture is not None and detection.picture.preview:
-                pictures[detection.picture.ref.sha256] = detection.picture.preview
-            spotted.append(one)
+        found, broken = _found(detectors, decoded.pixels)
+        for name, detections in found:
+            try:
+                kept = [_spotted(sha256, name, one, scale, (decoded.width, decoded.height)) for one in detections]
+                drawn = {
+                    spot.finding_id: _png(one.mask)
+                    for spot, one in zip(kept, detections, strict=True)
+                    if one.mask is not None
+                }
+            except Exception as error:  # noqa: BLE001 - what one detector says that cannot be told is its own failure
+                broken.append(_failure(name, error))
+                continue
+            spotted += kept
+            masks |= drawn
+            shown = [one.picture for one in detections if one.picture is not None and one.picture.preview]
+            pictures |= {picture.ref.sha256: picture.preview for picture in shown}
+        failed = tuple(broken)
     if failed:
         state, reason = "degraded", "; ".join([*([reason] if reason else []), *failed])
     if spotted and decoded.pixels is not None:
@@ -295,13 +301,13 @@ def examine_one(plan: Examination, record: Record) -> _Answer:
 
 def _found(
     detectors: Sequence[tuple[str, Detector]], pixels: UInt8Array
-) -> tuple[list[tuple[str, Detection]], tuple[str, ...]]:
+) -> tuple[list[tuple[str, list[Detection]]], list[str]]:
     """Return what the detectors find in one image, each after what the others found, and how any of them failed."""
     found: list[list[Detection]] = []
     failed: list[str] = []
     for name, detector in detectors:
         try:
-            found.append(_with_fit_masks(detector.detect([pixels])[0]))
+            found.append(list(detector.detect([pixels])[0]))
         except Exception as error:  # noqa: BLE001 - one odd image must never end a run
             found.append([])
             failed.append(_failure(name, error))
@@ -311,18 +317,10 @@ def _found(
             continue
         try:
             again = [detector.reconsider(pixels, one, others) for one in found[place]]
-            found[place] = _with_fit_masks([one for one in again if one is not None])
+            found[place] = [one for one in again if one is not None]
         except Exception as error:  # noqa: BLE001 - what it found stands as it was
             failed.append(_failure(name, error))
-    return [(name, one) for (name, _), those in zip(detectors, found, strict=True) for one in those], tuple(failed)
-
-
-def _with_fit_masks(detections: Sequence[Detection]) -> list[Detection]:
-    for one in detections:
-        mask = one.mask
-        if mask is not None and (mask.ndim != 2 or mask.dtype != np.uint8 or not mask.size):
-            raise UsageError(f"a mask of shape {mask.shape} and {mask.dtype} given, (h, w) uint8 accepted")
-    return list(detections)
+    return [(name, those) for (name, _), those in zip(detectors, found, strict=True)], failed
 
 
 def _failure(name: str, error: Exception) -> str:
@@ -382,7 +380,10 @@ def _spotted(
 
 def _png(mask: MaskArray) -> bytes:
     import cv2
+    import numpy as np
 
+    if mask.ndim != 2 or mask.dtype != np.uint8 or not mask.size:
+        raise UsageError(f"a mask of shape {mask.shape} and {mask.dtype} given, (h, w) uint8 accepted")
     height, width = mask.shape
     scale = MASK_SIDE / max(height, width)
     if scale < 1:

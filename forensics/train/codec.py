@@ -16,11 +16,14 @@ __all__ = ["codec_for", "codec_of"]
 
 
 def codec_for(model: str) -> Callable[[UInt8Array], UInt8Array] | None:
-    """Return :func:`codec_of` a generator's VQGAN, by the generator's name; None where it has none."""
+    """Return :func:`codec_of` a generator's VQGAN, by the generator's name; None where it has none.
+
+    On the CPU: several processes make composites, and the device is the training's.
+    """
     from forensics.generate import GeneratorOptions, create
     from forensics.generate.rudalle.generator import RudalleGenerator
 
-    generator = create(model, GeneratorOptions())
+    generator = create(model, GeneratorOptions(device="cpu"))
     return codec_of(generator.vqgan) if isinstance(generator, RudalleGenerator) else None
 
 

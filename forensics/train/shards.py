@@ -1,4 +1,4 @@
-"""Training samples on disk, made as they are needed: an interrupted run makes none twice."""
+"""Training samples on disk, made as they are needed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Sample:
 
 
 class Shards:
-    """Composites on disk, 128 a file, made where they are missing: an interrupted run makes none twice.
+    """Composites on disk, 128 a file, made where they are missing.
 
     Parameters
     ----------
@@ -133,6 +133,7 @@ class Shards:
     def _drop_before(self, shard: int) -> None:
         """Delete earlier shards; rows that are still held stay readable."""
         self._open = {number: arrays for number, arrays in self._open.items() if number >= shard}
-        for path in self.folder.glob("shard-*.npy"):
+        # the images first: they say that a shard is whole
+        for path in sorted(self.folder.glob("shard-*"), key=lambda path: ".images." not in path.name):
             if int(path.name.split(".")[0].removeprefix("shard-")) < shard:
                 path.unlink()

@@ -170,7 +170,9 @@ def _serve(descriptor: int) -> None:
     import faulthandler
 
     os.set_inheritable(descriptor, False)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it closes the socket
+    # Ctrl-C and the end of a job, sent to the whole group, are the parent's to handle; it closes the socket
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     faulthandler.enable()
     connection = Connection(descriptor)

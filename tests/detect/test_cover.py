@@ -239,6 +239,15 @@ class BrightModel:
         return chance
 
 
+class HalfModel(BrightModel):
+    """A stand-in that is never sure."""
+
+    def chances(self, seen: object, vectors: list[np.ndarray]) -> np.ndarray:
+        chance = np.zeros((len(vectors), len(CLASSES)), np.float32)
+        chance[:, 0], chance[:, CLASSES.index("poster")] = 0.55, 0.45
+        return chance
+
+
 def stamped(*, white_square: bool) -> tuple[np.ndarray, Detection]:
     """A grey image with white bars, and the stock mark that the bars are."""
     image = np.full((1200, 900, 3), 90, np.uint8)
@@ -274,6 +283,24 @@ def test_a_cover_by_the_stock_mark_alone_is_taken_back() -> None:
     assert kept.measurements["cover_score_unmarked"] == 1.0
     assert kept.reasons[-1].startswith("Without the stock mark")
     assert kept.score == own.score
+
+
+def test_a_cover_is_withdrawn_by_what_was_filled_in_alone() -> None:
+    image, mark = stamped(white_square=True)
+    found = CoverDetector(threshold=0.3, threshold_source="a test's", model=HalfModel())
+    own = found.detect([image])[0][0]
+    assert own.score == pytest.approx(0.45)
+    kept = found.reconsider(image, own, [mark])
+    assert kept is not None, "an operator's threshold is asked, and no more"
+    nowhere = replace(mark, mask=np.zeros((120, 90), np.uint8))
+    assert found.reconsider(image, own, [nowhere]) is own
+    banner = np.tile(image[:100], (1, 3, 1))[:, :2048]
+    assert min(without_marks(banner, [mark.mask]).shape[:2]) == 32  # type: ignore[list-item]
+    faint = replace(mark, mask=np.asarray(mark.mask // 3, np.uint8))  # type: ignore[operator]
+    grey, _ = stamped(white_square=False)
+    assert without_marks(grey, [faint.mask]).max() < 110  # type: ignore[list-item]
+    with pytest.raises(UsageError, match="cover_unmarked = 0"):
+        detector(unmarked=0.0)
 
 
 def test_a_mark_is_filled_in_at_a_bounded_size() -> None:

@@ -66,7 +66,7 @@ def test_what_a_worker_cannot_make_is_said(tmp_path: Path, pictures: Path) -> No
     plan = Composing(folder=tmp_path / "s", recipe=PLAIN, data=(pictures,))
     with (
         shards_ahead(plan, count=SHARD, workers=1, once=False) as shards,
-        pytest.raises(ForensicsError, match="composites from number 0 on: .*no picture to compose with"),
+        pytest.raises(ForensicsError, match=r"composites from number 0 on: .*no picture to compose with"),
     ):
         shards.row(3)
 
@@ -77,5 +77,32 @@ def test_folders_without_pictures_are_refused_before_anything_is_begun(tmp_path:
     (tmp_path / "none").mkdir()
     with pytest.raises(SourceError, match="no picture to compose with"):
         train_watermark(data=[tmp_path / "none"], out=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    Image.new("RGB", (80, 80)).save(tmp_path / "none" / "p0.png")
     assert not is_held_out("p0")
+    with pytest.raises(SourceError, match="none of the pictures is held out"):
+        train_watermark(data=[tmp_path / "none"], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_kill_while_files_are_deleted_leaves_nothing_that_looks_whole(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Composing(folder=tmp_path / "s", recipe=PLAIN, data=(pictures,))
+    plan.folder.mkdir()
+    for name in ("masks", "twins", "labels", "images"):
+        (plan.folder / f"shard-00000.{name}.npy").write_bytes(b"")
+    part = plan.folder / "shard-00000.masks.npy.77.part"
+    part.write_bytes(b"")
+    gone: list[str] = []
+    unlink = Path.unlink
+
+    def note(path: Path, missing_ok: bool = False) -> None:
+        gone.append(path.name)
+        unlink(path, missing_ok=missing_ok)
+
+    with shards_ahead(plan, count=2 * SHARD, workers=0, once=True) as shards:
+        monkeypatch.setattr(Path, "unlink", note)
+        shards._drop_before(1)
+    assert gone[0] == "shard-00000.images.npy"
+    assert part.name in gone
+    assert not list(plan.folder.iterdir())

@@ -119,6 +119,15 @@ def test_a_finding_stands_where_the_second_thought_fails(tmp_path: Path, folder:
     assert table.loc["0.png", "reason"] == "modest failed: RuntimeError: this width breaks it"
 
 
+def test_what_one_detector_says_amiss_is_its_own_failure(tmp_path: Path, folder: Path) -> None:
+    odd = DetectorSpec(factory="tests.detectors:odd")
+    done = detect_source(folder, detectors=[odd, RED], out=tmp_path / "run", options=HERE)
+    assert done.findings_count == {"watermark": 2}
+    assert done.states["degraded"] == 2
+    table = pd.read_parquet(tmp_path / "run" / "images.parquet").set_index("id")
+    assert table.loc["0.png", "reason"] == "odd failed: ValueError: cannot convert float NaN to integer"
+
+
 def test_what_was_examined_is_not_examined_twice(tmp_path: Path, folder: Path) -> None:
     source = open_source(folder)
     plan = Examination(root=source.root, detectors=(RED,))
