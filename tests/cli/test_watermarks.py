@@ -139,9 +139,16 @@ def test_what_is_asked_of_an_image_is_what_its_score_is_measured_by(
     limits = {"fixed": THRESHOLDS["shared_mark"].value, "moving": THRESHOLDS["moving_mark"].value}
     (mark,) = discover(frames, limits=limits, share=THRESHOLDS["shared_mark_share"].value)
     z = mark.members[min(mark.members)].z
-    # more than this image has: it is listed only where a network points to it
-    vouched = replace(mark, vouched=True, limit=1.2 * z)
-    plan = shared_marks.Looking(root=batch, marks=((frames[0].shape, vouched),), network=True)
+    name = {"fixed": "shared_mark", "moving": "moving_mark"}[mark.path]
+    program = THRESHOLDS[name].value
+    vouched = replace(mark, vouched=True, limit=0.5 * program)
+    # an operator asks for more than this image has: it is listed only where a network points to it
+    plan = shared_marks.Looking(
+        root=batch,
+        marks=((frames[0].shape, vouched),),
+        network=True,
+        thresholds=with_overrides({name: 1.2 * z}),
+    )
     monkeypatch.setattr(shared_marks, "_pointed", lambda pixels, shape, least: None)
     record = records[min(mark.members)]
     assert shared_marks.look(plan, record).seen == []
@@ -152,11 +159,14 @@ def test_what_is_asked_of_an_image_is_what_its_score_is_measured_by(
 
     asked = []
     monkeypatch.setattr(shared_marks, "_pointed", lambda pixels, shape, least: asked.append(least))
-    name = {"fixed": "shared_mark", "moving": "moving_mark"}[mark.path]
-    assert plan.limit_of(vouched) == (vouched.limit, plan.limit_of(vouched)[1])
-    assert plan.limit_of(vouched)[1].startswith("this mark's own")
-    for factor in (0.5, 1.5):
-        own = with_overrides({name: factor * THRESHOLDS[name].value, "watermark_named": 0.3})
+    by_program = replace(plan, thresholds=dict(THRESHOLDS))
+    limit, source = by_program.limit_of(vouched)
+    assert limit == vouched.limit
+    assert source.startswith("this mark's own")
+    assert by_program.limit_of(replace(mark, limit=program)) == (program, THRESHOLDS[name].source)
+    assert by_program.limit_of(replace(mark, limit=None)) == (program, THRESHOLDS[name].source)
+    for factor in (0.5, 1.0, 1.5):
+        own = with_overrides({name: factor * program, "watermark_named": 0.3})
         operators = replace(plan, thresholds=own)
         assert operators.limit_of(vouched) == (own[name].value, own[name].source), "an operator's value decides"
         assert "operator" in own[name].source
