@@ -143,7 +143,8 @@ THRESHOLDS: Mapping[str, Threshold] = MappingProxyType(
         "image_macro": Threshold(
             value=0.7,
             unit="probability by the captions' places and outlines that the picture is an image macro, at least",
-            source="choice, of the probability by bench/fit_captions.py: fewer false ones than at 0.5, see docs/memes.md",
+            source="choice, of the probability by bench/fit_captions.py: fewer false ones than at 0.5, "
+            "see docs/memes.md",
         ),
         "template_references": Threshold(
             value=3.0,
