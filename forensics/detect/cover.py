@@ -22,6 +22,7 @@ from forensics.detect.cover_layout import SIDE as LAYOUT_SIDE
 from forensics.detect.cover_layout import Layout, measure_layout
 from forensics.detect.cover_network import CLASSES, VIEWS, CoverModel, views
 from forensics.errors import UsageError
+from forensics.thresholds import THRESHOLDS
 from forensics.types import Detection
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class CoverDetector:
         *,
         threshold: float,
         threshold_source: str,
-        unmarked: float = 0.5,
+        unmarked: float = THRESHOLDS["cover_unmarked"].value,
         model: CoverModel | None = None,
         clip: WordsAndImages | None = None,
         reader: TextFinder | None = None,
