@@ -174,7 +174,8 @@ THRESHOLDS: Mapping[str, Threshold] = MappingProxyType(
         "cover_unmarked": Threshold(
             value=0.6,
             unit="score of a claimed cover with the stock mark on it filled in, at least",
-            source="choice, after renderings under drawn marks and ruDALL-E's samples with iStock's tile: see docs/covers.md",
+            source="choice, after renderings under drawn marks and ruDALL-E's samples with iStock's tile: "
+            "see docs/covers.md",
         ),
         "quality_pdq": Threshold(
             value=50.0, unit="PDQ quality, at least", source="PDQ's authors call 49 and less unusable"
