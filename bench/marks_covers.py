@@ -68,7 +68,10 @@ def detector(weights: Path | None = None) -> CoverDetector:
     """Return the program's detector, or one with other weights."""
     threshold = THRESHOLDS["cover"]
     return CoverDetector(
-        threshold=threshold.value, threshold_source=threshold.source, model=CoverModel(weights, threads=1)
+        threshold=threshold.value,
+        threshold_source=threshold.source,
+        unmarked=THRESHOLDS["cover_unmarked"].value,
+        model=CoverModel(weights, threads=1),
     )
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -22,7 +21,6 @@ from forensics.detect.cover_layout import SIDE as LAYOUT_SIDE
 from forensics.detect.cover_layout import Layout, measure_layout
 from forensics.detect.cover_network import CLASSES, VIEWS, CoverModel, views
 from forensics.errors import UsageError
-from forensics.thresholds import THRESHOLDS
 from forensics.types import Detection
 
 if TYPE_CHECKING:
@@ -118,7 +116,7 @@ class CoverDetector:
         *,
         threshold: float,
         threshold_source: str,
-        unmarked: float = THRESHOLDS["cover_unmarked"].value,
+        unmarked: float,
         model: CoverModel | None = None,
         clip: WordsAndImages | None = None,
         reader: TextFinder | None = None,
@@ -133,11 +131,6 @@ class CoverDetector:
         self._clip = clip
         self._reader = reader
         self._texts: FloatArray | None = None
-
-    @classmethod
-    def with_weights(cls, path: Path, *, threshold: float, threshold_source: str) -> CoverDetector:
-        """Return a detector with another ``cover.onnx``."""
-        return cls(threshold=threshold, threshold_source=threshold_source, model=CoverModel(path))
 
     @property
     def name(self) -> str:

@@ -29,6 +29,7 @@ def pictures() -> list[np.ndarray]:
 
 
 def detector(**given: object) -> CoverDetector:
+    given = {"unmarked": THRESHOLDS["cover_unmarked"].value, **given}
     return CoverDetector(threshold=THRESHOLD.value, threshold_source=THRESHOLD.source, **given)  # type: ignore[arg-type]
 
 
@@ -96,7 +97,7 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="shape"):
         detector().detect([np.zeros((40, 40), np.uint8)])
     with pytest.raises(UsageError, match="threshold cover"):
-        CoverDetector(threshold=1.5, threshold_source="")
+        CoverDetector(threshold=1.5, threshold_source="", unmarked=0.5)
     given = [np.zeros((VIEWS, 224, 224, 3), np.uint8)], [np.zeros(25, np.float32)]
     with pytest.raises(WeightsError, match="cannot be read"):
         CoverModel(tmp_path / "cover.onnx").chances(*given)
@@ -287,7 +288,7 @@ def test_a_cover_by_the_stock_mark_alone_is_taken_back() -> None:
 
 def test_a_cover_is_withdrawn_by_what_was_filled_in_alone() -> None:
     image, mark = stamped(white_square=True)
-    found = CoverDetector(threshold=0.3, threshold_source="a test's", model=HalfModel())
+    found = CoverDetector(threshold=0.3, threshold_source="a test's", unmarked=0.5, model=HalfModel())
     own = found.detect([image])[0][0]
     assert own.score == pytest.approx(0.45)
     kept = found.reconsider(image, own, [mark])
