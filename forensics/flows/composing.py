@@ -110,7 +110,7 @@ def shards_ahead(
     once : bool
         Each is read once: delete what was.
     progress : Progress, optional
-        Of reading the pictures in this process.
+        Of reading the pictures, where this process makes the composites.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def shards_ahead(
                 made = coming(shard)
                 next(made)
 
-        # a shard that is gone would be made here, one process among many: no picture is read unless that happens
+        # nothing is made here; that the typefaces are there is said before a worker is asked
         yield Shards(plan.folder, _maker(plan, progress), ahead=ahead, once=once)
 
 

@@ -201,6 +201,9 @@ def test_the_operators_thresholds_hold_for_every_template(made: Made, tmp_path: 
         find_memes(images, templates=made.index, out=tmp_path / "x", thresholds={"meme": 30})
     with pytest.raises(UsageError, match="would decide nothing here: no templates"):
         refuse_idle({"meme": 0.5}, ["meme"], templates=False, discover=True)
+    with pytest.raises(UsageError, match="cover_unmarked given, which would decide nothing here"):
+        refuse_idle({"cover_unmarked": 0.5}, ["cover"], templates=False, discover=True)
+    refuse_idle({"cover_unmarked": 0.5}, ["cover", "watermark"], templates=False, discover=True)
     refuse_idle({"meme": 0.5, "belief": 0.9, "cover": 0.5}, ["meme", "cover"], templates=True, discover=False)
     chosen = choose_detectors(["meme"], thresholds={"meme": 0.2, "cover": 0.5}, templates=made.index)
     assert chosen.specs[0].arguments["thresholds"] == ["meme=0.2"]
